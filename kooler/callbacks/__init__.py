@@ -1,0 +1,1 @@
+"""The loop seam after a step: what is shown, measured and kept between steps."""

@@ -1,0 +1,1 @@
+"""The loop seam before a step: where batches come from."""

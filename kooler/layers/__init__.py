@@ -1,0 +1,1 @@
+"""The forward seam: tensors and masks on their way through a model."""

@@ -1,0 +1,1 @@
+"""The loss seam: what is minimised, and what is reported."""

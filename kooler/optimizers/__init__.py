@@ -1,0 +1,1 @@
+"""The update seam: gradients go in, new weights come out."""

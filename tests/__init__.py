@@ -1,0 +1,1 @@
+"""The tests of kooler; each folder mirrors a room."""

@@ -1,0 +1,75 @@
+"""The time budget of the rooms: counts what it should, and fails a run that is too slow."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.time_budget import SECONDS, TimeBudget, room_of
+
+
+def test_the_rooms_of_three_backends_fit_into_25_minutes() -> None:
+    assert 3 * sum(SECONDS.values()) <= 25 * 60
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "room"),
+    [
+        ("tests/core/test_selectors.py::test_a[x::y]", "core"),
+        ("tests/seq2seq/deep/test_a.py::test_b", "seq2seq"),
+        ("tests/test_readme.py::test_a", "house"),
+    ],
+)
+def test_the_folder_of_a_test_is_its_room(nodeid: str, room: str) -> None:
+    assert room_of(nodeid) == room
+
+
+def test_a_room_within_its_budget_passes() -> None:
+    budget = budget_after("tests/core/test_a.py::test_b", SECONDS["core"] - 1.0)
+
+    assert budget.over_budget() == []
+
+
+def test_a_room_over_its_budget_fails_the_run_and_is_named() -> None:
+    budget = budget_after("tests/core/test_a.py::test_b", SECONDS["core"] + 1.0)
+    session, screen = SimpleNamespace(exitstatus=pytest.ExitCode.OK), Screen()
+
+    budget.pytest_sessionfinish(session)
+    budget.pytest_terminal_summary(screen)
+
+    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
+    assert "TOO SLOW: the tests of core took 41.0 s, their budget is 40 s." in screen.text
+
+
+def test_a_slower_machine_may_stretch_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOOLER_TIME_FACTOR", "2")
+
+    budget = budget_after("tests/core/test_a.py::test_b", SECONDS["core"] + 1.0)
+
+    assert budget.over_budget() == []
+
+
+def test_the_full_suite_has_no_budget() -> None:
+    budget = budget_after("tests/core/test_a.py::test_b", 1e6, markers="")
+
+    assert budget.over_budget() == []
+
+
+def budget_after(nodeid: str, seconds: float, markers: str = "not slow") -> TimeBudget:
+    """The budget after one test of the given length."""
+    budget = TimeBudget(SimpleNamespace(option=SimpleNamespace(markexpr=markers)))
+    budget.pytest_runtest_logreport(
+        SimpleNamespace(nodeid=nodeid, duration=seconds, when="call"),
+    )
+    return budget
+
+
+class Screen:
+    """Stands in for pytest's terminal."""
+
+    text = ""
+
+    def section(self, title: str) -> None:
+        self.text += f"== {title} ==\n"
+
+    def line(self, text: str, **_: bool) -> None:
+        self.text += f"{text}\n"

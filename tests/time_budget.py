@@ -1,0 +1,77 @@
+"""Seconds that the tests of a room may take on one backend; more is a failure.
+
+The rooms together have 500 seconds, three backends 25 minutes, on a machine with two cores.  On a
+slower one, or beside other work, KOOLER_TIME_FACTOR=2 doubles every budget.
+"""
+
+import os
+from collections import Counter
+from pathlib import PurePosixPath
+
+import pytest
+
+SECONDS = {
+    "core": 40,
+    "layers": 40,
+    "optimizers": 70,
+    "steps": 50,
+    "models": 30,
+    "data": 40,
+    "callbacks": 30,
+    "seq2seq": 160,
+    "house": 40,  # the tests that lie directly in tests/
+}
+
+
+class TimeBudget:
+    """A pytest plugin: adds up the durations by room; one over its budget fails the run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.factor = float(os.environ.get("KOOLER_TIME_FACTOR", "1"))
+        self.enforced = config.option.markexpr == "not slow"
+        self.seconds: Counter[str] = Counter()
+        self.tests: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Counts setup, call and teardown of a test for its room."""
+        room = room_of(report.nodeid)
+        self.seconds[room] += report.duration
+        self.tests[room] += report.when == "call"
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Turns a green run that took too long into a red one."""
+        if self.over_budget() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Prints one line a room, and names the rooms that are too slow."""
+        terminalreporter.section("time by room")
+        for room in [room for room in SECONDS if self.tests[room]]:
+            terminalreporter.line(
+                f"{room:<12}{self.tests[room]:5} tests {self.seconds[room]:7.1f} s"
+                f" of {self.budget(room):.0f} s"
+            )
+        for room in self.over_budget():
+            terminalreporter.line(
+                f"TOO SLOW: the tests of {room} took {self.seconds[room]:.1f} s, their budget is "
+                f"{self.budget(room):.0f} s. Make them faster, or mark the longest `slow` "
+                "(pytest --durations=10 names them).",
+                red=True,
+                bold=True,
+            )
+
+    def budget(self, room: str) -> float:
+        """The seconds of a room on this machine."""
+        return SECONDS[room] * self.factor
+
+    def over_budget(self) -> list[str]:
+        """The rooms that took longer than they may."""
+        if not self.enforced:
+            return []
+        return [room for room in SECONDS if self.seconds[room] > self.budget(room)]
+
+
+def room_of(nodeid: str) -> str:
+    """The room of a test, by its folder; a test directly in tests/ belongs to the house."""
+    parts = PurePosixPath(nodeid.partition("::")[0]).parts
+    return parts[1] if len(parts) > 2 and parts[1] in SECONDS else "house"
