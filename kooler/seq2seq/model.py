@@ -1,0 +1,372 @@
+"""Seq2Seq: one Transformer that writes a target from the left, from the right, and from both ends.
+
+One set of weights learns every generation order (see `order.py`); a start tag tells which.  The model
+carries its own loss, the label-smoothed cross-entropy of every slot of every order,
+
+    loss = Σ w · [ (1 − ε) · (−log p(z)) + ε · mean_v (−log p(v)) ]  /  Σ w,
+
+with w = 1 for the tokens of a target and its EOS, so that a batch counts by its tokens and padding
+changes nothing.  Embeddings are tied: one table reads the target and, transposed, scores it.  With the
+optional copy prior the scores see which tokens the source contains,
+
+    logits = (y + s ⊗ χ(source) + t) / 2,        χ(source)ᵥ = 1 if v occurs in the source,
+
+with learned s and t (Su Jianlin's prior for title generation, https://kexue.fm/archives/5861).
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from kooler.core.types import Tensor
+from kooler.seq2seq.order import ORDERS, Layout, check_order, layout, visible
+from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
+from kooler.seq2seq.transformer import (
+    MASKED,
+    Cache,
+    DecoderLayer,
+    EncoderLayer,
+    Source,
+    sinusoids,
+)
+
+SIZES = {
+    "tiny": {"layers": 4, "width": 128, "heads": 4, "feedforward": 256},
+    "small": {"layers": 4, "width": 256, "heads": 4, "feedforward": 1024},
+    "base": {"layers": 6, "width": 512, "heads": 8, "feedforward": 2048},
+}
+POSITIONS = 4096  # rows of the position table
+
+
+class Memory(NamedTuple):
+    """A batch of sources, ready to be decoded."""
+
+    layers: list[Source]
+    contains: Tensor | None  # float [B, 1, 1, V]: 1 where the source contains the token
+
+
+@keras.saving.register_keras_serializable("kooler")
+class Seq2Seq(keras.Model):
+    """An encoder–decoder over token ids whose loss is inside.
+
+    Ids 0 … 5 are reserved (padding, end, start tags); sizes of vocabularies count them.
+
+    Args:
+        source_vocabulary_size: Number of source ids.
+        target_vocabulary_size: Number of target ids; None shares one vocabulary and one table.
+        size: "tiny", "small" or "base"; `layers`, `width`, `heads`, `feedforward` override it.
+        orders: The generation orders to learn.
+        architecture: "transformer".
+        dropout: The rate of dropout.
+        norm: "post" (layer normalisation after each part) or "pre".
+        label_smoothing: ε, the share of the loss that is spread over all tokens.
+        copy_prior: Whether the scores see which tokens the source contains.
+        order_sampling: "all": every target in every order, each step; "one": in one, drawn at random.
+        max_length: The longest target that `generate` writes unless told otherwise.
+
+    Example:
+        >>> model = Seq2Seq(1000, size="tiny")
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> model.fit({"source": source_ids, "target": target_ids})
+    """
+
+    def __init__(
+        self,
+        source_vocabulary_size: int,
+        target_vocabulary_size: int | None = None,
+        *,
+        size: str = "tiny",
+        orders: tuple[str, ...] = ORDERS,
+        architecture: str = "transformer",
+        name: str | None = None,
+        layers: int | None = None,
+        width: int | None = None,
+        heads: int | None = None,
+        feedforward: int | None = None,
+        dropout: float = 0.1,
+        norm: str = "post",
+        label_smoothing: float = 0.1,
+        copy_prior: bool = False,
+        order_sampling: str = "all",
+        max_length: int = 64,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(name=name, **arguments)
+        self._config = {
+            "source_vocabulary_size": source_vocabulary_size,
+            "target_vocabulary_size": target_vocabulary_size,
+            "size": size,
+            "orders": tuple(orders),
+            "architecture": architecture,
+            "layers": layers,
+            "width": width,
+            "heads": heads,
+            "feedforward": feedforward,
+            "dropout": dropout,
+            "norm": norm,
+            "label_smoothing": label_smoothing,
+            "copy_prior": copy_prior,
+            "order_sampling": order_sampling,
+            "max_length": max_length,
+        }
+        _check(self._config)
+        self.orders = tuple(orders)
+        self.label_smoothing = label_smoothing
+        self.copy_prior = copy_prior
+        self.order_sampling = order_sampling
+        self.max_length = max_length
+        self.source_vocabulary_size = source_vocabulary_size
+        self.vocabulary_size = target_vocabulary_size or source_vocabulary_size
+        overrides = {"layers": layers, "width": width, "heads": heads, "feedforward": feedforward}
+        self.dimensions = SIZES[size] | {k: v for k, v in overrides.items() if v is not None}
+        self._make_layers(dropout, norm)
+        self._make_tables(shared=target_vocabulary_size is None)
+        self.order_seed = keras.random.SeedGenerator(0)
+        self.trackers = {order: keras.metrics.Mean(name=f"nll_{order}") for order in self.orders}
+        self.built = True
+
+    def _make_layers(self, dropout: float, norm: str) -> None:
+        width, heads = self.dimensions["width"], self.dimensions["heads"]
+        parts = (width, heads, self.dimensions["feedforward"], dropout, norm)
+        count = range(self.dimensions["layers"])
+        self.encoder = [EncoderLayer(*parts, name=f"encoder_{index}") for index in count]
+        self.decoder = [DecoderLayer(*parts, name=f"decoder_{index}") for index in count]
+        self.dropout = keras.layers.Dropout(dropout)
+        self.final_norms: list[keras.layers.LayerNormalization] = []
+        if norm == "pre":  # the stream of a pre-norm Transformer leaves its last layer unnormalised
+            for name in ("encoder_norm", "decoder_norm"):
+                final = keras.layers.LayerNormalization(epsilon=1e-5, name=name)
+                final.build((None, width))
+                self.final_norms.append(final)
+
+    def _make_tables(self, shared: bool) -> None:
+        width, size = self.dimensions["width"], self.vocabulary_size
+        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
+        self.embeddings = self.add_weight(shape=(size, width), initializer=normal, name="embeddings")
+        self.source_embeddings = self.embeddings
+        if not shared:
+            shape = (self.source_vocabulary_size, width)
+            fresh = keras.initializers.RandomNormal(stddev=width**-0.5)
+            self.source_embeddings = self.add_weight(
+                shape=shape, initializer=fresh, name="source_embeddings"
+            )
+        self.sides = self.add_weight(shape=(2, width), initializer="zeros", name="sides")
+        if self.copy_prior:
+            self.prior_scale = self.add_weight(shape=(size,), initializer="zeros", name="prior_scale")
+            self.prior_shift = self.add_weight(shape=(size,), initializer="zeros", name="prior_shift")
+
+    def encode(self, source: Tensor, training: bool = False) -> Memory:
+        """Reads sources.
+
+        Args:
+            source: int32 [B, S] token ids, 0 pads.
+            training: Whether dropout is on.
+        """
+        mask = ops.not_equal(source, PAD)[:, None, None, :]
+        x = self._embedded(self.source_embeddings, source)
+        x = x + self._position(ops.arange(ops.shape(source)[1], dtype="int32"))
+        x = self.dropout.call(x, training=training)
+        for layer in self.encoder:
+            x = layer.call(x, mask, training=training)
+        x = self._final(x, "encoder")
+        return Memory([layer.source(x, mask) for layer in self.decoder], self._contains(source))
+
+    def decode(
+        self, streams: Layout, memory: Memory, training: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Scores whole streams.
+
+        Returns:
+            Logits [B, R, L, V], and for each layer the attention to the source [B, H, R·L, S].
+        """
+        shape = ops.shape(streams.inputs)  # [B, R, L]
+        flat = (shape[0] * shape[1], shape[2])
+        time = ops.reshape(streams.time, flat)
+        mask = visible(time, time)[:, None]
+        x = self._placed(streams.inputs, streams.time, streams.side)
+        x = self.dropout.call(ops.reshape(x, (*flat, x.shape[-1])), training=training)
+        attention = []
+        for layer, source in zip(self.decoder, memory.layers, strict=True):
+            x, weights = layer.call(x, mask, source, training=training)
+            attention.append(weights)
+        x = self._final(x, "decoder")
+        return self._logits(ops.reshape(x, (*shape, x.shape[-1])), memory), attention
+
+    def empty_caches(self, rows: int, slots: int) -> list[Cache]:
+        """Caches for `rows` streams of at most `slots` slots."""
+        heads = self.dimensions["heads"]
+        shape = (rows, heads, slots, self.dimensions["width"] // heads)
+        return [Cache(ops.zeros(shape), ops.zeros(shape)) for _ in self.decoder]
+
+    def step(
+        self, inputs: Tensor, time: Tensor, sides: tuple[int, ...], caches: list[Cache], memory: Memory
+    ) -> tuple[Tensor, list[Cache]]:
+        """One step of every row.
+
+        Args:
+            inputs: int32 [B, R, C], what the C slots of this step read.
+            time: int32 scalar, the number of the step.
+            sides: For each slot the end that it counts from.
+            caches: Keys and values of the earlier steps.
+            memory: The sources.
+
+        Returns:
+            Logits [B, R, C, V] and the caches with this step.
+        """
+        batch, rows, slots = inputs.shape
+        side = ops.convert_to_tensor(np.array(sides, "int32"))
+        x = self._placed(inputs, ops.full((slots,), time, dtype="int32"), side)
+        x = ops.reshape(x, (batch * rows, slots, -1))
+        written = []
+        for layer, cache, source in zip(self.decoder, caches, memory.layers, strict=True):
+            x, cache = layer.step(x, cache, time * slots, source)
+            written.append(cache)
+        x = self._final(x, "decoder")
+        return self._logits(ops.reshape(x, (batch, rows, slots, -1)), memory), written
+
+    def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """The losses of a batch.
+
+        Args:
+            inputs: "source" int32 [B, S] and "target" int32 [B, T], 0 pads, no EOS.
+            training: Whether dropout is on and `order_sampling` applies.
+
+        Returns:
+            "nll", "loss" and "weight", each float32 [B, R, L], and "order", int32 [B, R].
+        """
+        source, target = inputs["source"], inputs["target"]
+        order = self._orders(ops.shape(source)[0], training)
+        streams = layout(ops.cast(target, "int32")[:, None, :], order)
+        logits, _ = self.decode(streams, self.encode(source, training), training)
+        nll, loss = self._token_losses(logits, streams.targets)
+        present = ops.any(ops.not_equal(source, PAD), axis=-1)[:, None, None]
+        weight = ops.where(present, streams.weight, 0.0)
+        order = ops.broadcast_to(order, ops.shape(nll)[:2])
+        return {"nll": nll, "loss": loss, "weight": weight, "order": order}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The mean loss of a batch's tokens; `y` and `sample_weight` are not used."""
+        weight = y_pred["weight"]
+        for index, order in enumerate(ORDERS):
+            if order in self.orders:
+                chosen = weight * ops.cast(ops.equal(y_pred["order"], index), "float32")[..., None]
+                count = ops.sum(chosen)
+                mean = ops.sum(y_pred["nll"] * chosen) / ops.maximum(count, 1.0)
+                self.trackers[order].update_state(mean, sample_weight=count)
+        return ops.sum(y_pred["loss"] * weight) / ops.maximum(ops.sum(weight), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal model."""
+        return {**super().get_config(), **self._config, "name": self.name}
+
+    def _orders(self, batch: int, training: bool) -> Tensor:
+        """int32 [1, R]: the model's orders, or [B, 1]: one of them for each target."""
+        indices = np.array([ORDERS.index(order) for order in self.orders], "int32")
+        if self.order_sampling == "all" or not training:
+            return ops.convert_to_tensor(indices[None])
+        drawn = keras.random.randint((batch, 1), 0, len(indices), seed=self.order_seed)
+        return ops.take(ops.convert_to_tensor(indices), drawn)
+
+    def _token_losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood and label-smoothed loss of each slot, float32."""
+        logits = ops.cast(logits, "float32")
+        total = ops.logsumexp(logits, axis=-1)
+        chosen = ops.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+        nll = total - chosen
+        allowed = ops.convert_to_tensor(1.0 - _reserved(self.vocabulary_size))
+        mean = ops.matmul(logits, allowed[:, None])[..., 0] / ops.sum(allowed)
+        return nll, nll + self.label_smoothing * (chosen - mean)
+
+    def _embedded(self, table: keras.Variable, ids: Tensor) -> Tensor:
+        embedded = ops.take(table, ids, axis=0) * self.dimensions["width"] ** 0.5
+        return ops.cast(embedded, self.compute_dtype)
+
+    def _placed(self, inputs: Tensor, time: Tensor, side: Tensor) -> Tensor:
+        """Embeddings of a stream with its signed positions."""
+        sides = ops.cast(ops.take(self.sides, side, axis=0), self.compute_dtype)
+        return self._embedded(self.embeddings, inputs) + self._position(time) + sides
+
+    def _position(self, time: Tensor) -> Tensor:
+        table = ops.convert_to_tensor(sinusoids(POSITIONS, self.dimensions["width"]))
+        return ops.cast(ops.take(table, time, axis=0), self.compute_dtype)
+
+    def _final(self, x: Tensor, name: str) -> Tensor:
+        if not self.final_norms:
+            return x
+        return self.final_norms[0 if name == "encoder" else 1].call(x)
+
+    def _logits(self, x: Tensor, memory: Memory) -> Tensor:
+        table = ops.cast(self.embeddings, x.dtype)
+        logits = ops.matmul(x, ops.transpose(table))
+        if memory.contains is not None:
+            prior = self.prior_scale * memory.contains + self.prior_shift
+            logits = (logits + ops.cast(prior, logits.dtype)) / 2
+        return logits + ops.cast(_reserved(self.vocabulary_size) * MASKED, logits.dtype)
+
+    def _contains(self, source: Tensor) -> Tensor | None:
+        """Which tokens a source contains, by one scatter into [B, V]: no one-hot over its positions."""
+        if not self.copy_prior:
+            return None
+        batch, length = ops.shape(source)
+        rows = ops.repeat(ops.arange(batch, dtype="int32"), length)
+        index = ops.stack([rows, ops.reshape(ops.cast(source, "int32"), (-1,))], axis=-1)
+        zeros = ops.zeros((batch, self.vocabulary_size))
+        found = ops.scatter_update(zeros, index, ops.ones((batch * length,)))
+        return found[:, None, None, :]
+
+
+def _reserved(size: int) -> np.ndarray:
+    """float32 [V]: 1 for the reserved ids that are never written; only EOS is."""
+    mask = np.zeros(size, "float32")
+    mask[:RESERVED] = 1.0
+    mask[EOS] = 0.0
+    return mask
+
+
+def _check(config: dict[str, Any]) -> None:
+    """Raises ValueError for a setting that makes no model."""
+    for name in ("source_vocabulary_size", "target_vocabulary_size"):
+        if config[name] is not None and config[name] <= RESERVED:
+            raise ValueError(
+                f"`{name}` must be more than the {RESERVED} reserved ids, received {config[name]}."
+            )
+    _check_choice(config, "size", tuple(SIZES))
+    _check_choice(config, "architecture", ("transformer",))
+    _check_choice(config, "norm", ("post", "pre"))
+    _check_choice(config, "order_sampling", ("all", "one"))
+    if not config["orders"] or len(set(config["orders"])) != len(config["orders"]):
+        raise ValueError(
+            f"`orders` must name each order at most once and at least one, "
+            f"received orders={config['orders']!r}."
+        )
+    for order in config["orders"]:
+        check_order(order)
+    if config["copy_prior"] and config["target_vocabulary_size"] is not None:
+        raise ValueError(
+            "`copy_prior` needs one vocabulary for source and target, received "
+            f"target_vocabulary_size={config['target_vocabulary_size']}. Leave it out to share."
+        )
+    dimensions = SIZES[config["size"]] | {
+        k: config[k] for k in SIZES["tiny"] if config[k] is not None
+    }
+    if dimensions["width"] % dimensions["heads"]:
+        raise ValueError(
+            f"`heads` must divide `width`, received width={dimensions['width']}, "
+            f"heads={dimensions['heads']}."
+        )
+
+
+def _check_choice(config: dict[str, Any], name: str, choices: tuple[str, ...]) -> None:
+    if config[name] not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(choices)}, received {name}={config[name]!r}."
+        )

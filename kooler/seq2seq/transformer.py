@@ -1,0 +1,196 @@
+"""The layers of a Transformer encoder–decoder, for whole streams and for one cached step.
+
+    attend(q, k, v)  =  softmax(q kᵀ / √d + mask) v
+    post-norm        x ← LN(x + dropout(f(x)))          (the original)
+    pre-norm         x ← x + dropout(f(LN(x)))
+
+Axes: B sentences, R rows of a sentence (orders in training, hypotheses in a search), Q queries, K keys,
+S source tokens, H heads, d width of a head, D = H·d.  The keys and values of the source are computed
+once per sentence and never repeated over its rows: the R·Q queries of a sentence meet them in one
+product.
+
+Sub-layers run through `layer.call`, not `layer(...)`: shapes, masks and dtypes are settled here, and
+on PyTorch, where nothing compiles Keras's bookkeeping away, that is most of the time of a decoding step.
+
+Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from kooler.core.types import Tensor
+
+MASKED = -1e9  # added to what must not be seen; finite, so that a row without any key stays finite
+
+
+class Source(NamedTuple):
+    """What a decoder layer sees of the source."""
+
+    keys: Tensor  # [B, H, S, d]
+    values: Tensor  # [B, H, S, d]
+    mask: Tensor  # bool [B, 1, 1, S]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the steps so far; slots that are not written yet are masked by time."""
+
+    keys: Tensor  # [B·R, H, slots, d]
+    values: Tensor  # [B·R, H, slots, d]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled dot-product attention.
+
+    Args:
+        query: [N, H, Q, d].
+        key: [N, H, K, d].
+        value: [N, H, K, d].
+        mask: bool, broadcast to [N, H, Q, K]; true where the query may look.
+
+    Returns:
+        The attended values [N, H, Q, d] and the attention weights [N, H, Q, K].
+    """
+    scores = ops.matmul(query / math.sqrt(query.shape[-1]), ops.swapaxes(key, -1, -2))
+    weights = ops.softmax(ops.where(mask, scores, ops.cast(MASKED, scores.dtype)), axis=-1)
+    return ops.matmul(weights, value), weights
+
+
+def sinusoids(positions: int, width: int) -> np.ndarray:
+    """The position table [positions, width]: sines, then cosines, of geometrically spaced frequencies."""
+    half = width // 2
+    frequency = np.exp(np.arange(half) * -(math.log(10000.0) / max(half - 1, 1)))
+    angle = np.arange(positions)[:, None] * frequency[None]
+    table = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+    return np.pad(table, ((0, 0), (0, width - 2 * half))).astype("float32")
+
+
+class Block(keras.layers.Layer):
+    """What encoder and decoder layers share: projections, residual connections, the feed-forward part.
+
+    Args:
+        width: D, the width of the stream.
+        heads: H, the number of attention heads; divides `width`.
+        feedforward: The width of the hidden layer of the feed-forward part.
+        dropout: The rate of dropout on the output of every part.
+        norm: "post" or "pre".
+    """
+
+    def __init__(
+        self, width: int, heads: int, feedforward: int, dropout: float, norm: str, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        self.width, self.heads, self.norm = width, heads, norm
+        self.self_projection = _dense(3 * width, width, "self_projection")
+        self.self_output = _dense(width, width, "self_output")
+        self.self_norm = _norm(width, "self_norm")
+        self.hidden = _dense(feedforward, width, "hidden", activation="relu")
+        self.output_dense = _dense(width, feedforward, "output")
+        self.feedforward_norm = _norm(width, "feedforward_norm")
+        self.dropout = keras.layers.Dropout(dropout)
+        self.built = True
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [N, H, Q, d] of the stream [N, Q, D]."""
+        projected = self.self_projection.call(self._before(x, self.self_norm))
+        shape = (*ops.shape(projected)[:2], 3, self.heads, self.width // self.heads)
+        projected = ops.transpose(ops.reshape(projected, shape), (2, 0, 3, 1, 4))
+        return projected[0], projected[1], projected[2]
+
+    def attend_to_self(
+        self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, training: bool
+    ) -> Tensor:
+        """The self-attention part: the stream [N, Q, D] after it."""
+        attended = self._merged(attend(query, key, value, mask)[0], ops.shape(x))
+        return self._after(x, self.self_output.call(attended), self.self_norm, training)
+
+    def feed_forward(self, x: Tensor, training: bool) -> Tensor:
+        """The feed-forward part: the stream [N, Q, D] after it."""
+        hidden = self.hidden.call(self._before(x, self.feedforward_norm))
+        return self._after(x, self.output_dense.call(hidden), self.feedforward_norm, training)
+
+    def _before(self, x: Tensor, norm: keras.layers.LayerNormalization) -> Tensor:
+        return norm.call(x) if self.norm == "pre" else x
+
+    def _after(
+        self, x: Tensor, y: Tensor, norm: keras.layers.LayerNormalization, training: bool
+    ) -> Tensor:
+        x = x + self.dropout.call(y, training=training)
+        return norm.call(x) if self.norm == "post" else x
+
+    def _merged(self, heads: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """[N, H, Q, d] back to the stream's shape."""
+        return ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), shape)
+
+
+class EncoderLayer(Block):
+    """Self-attention over the source, then the feed-forward part."""
+
+    def call(self, x: Tensor, mask: Tensor, training: bool = False) -> Tensor:
+        """The source stream [B, S, D] after this layer; mask: bool [B, 1, 1, S]."""
+        x = self.attend_to_self(x, *self.project(x), mask, training)
+        return self.feed_forward(x, training)
+
+
+class DecoderLayer(Block):
+    """Self-attention over the target stream, attention to the source, then the feed-forward part."""
+
+    def __init__(self, width: int, heads: int, *parts: Any, **arguments: Any) -> None:
+        super().__init__(width, heads, *parts, **arguments)
+        self.source_query = _dense(width, width, "source_query")
+        self.source_projection = _dense(2 * width, width, "source_projection")
+        self.source_output = _dense(width, width, "source_output")
+        self.source_norm = _norm(width, "source_norm")
+
+    def source(self, encoded: Tensor, mask: Tensor) -> Source:
+        """Keys and values of the encoded source [B, S, D]; mask: bool [B, 1, 1, S]."""
+        projected = self.source_projection.call(encoded)
+        shape = (*ops.shape(encoded)[:2], 2, self.heads, self.width // self.heads)
+        projected = ops.transpose(ops.reshape(projected, shape), (2, 0, 3, 1, 4))
+        return Source(projected[0], projected[1], mask)
+
+    def attend_to_source(self, x: Tensor, source: Source, training: bool) -> tuple[Tensor, Tensor]:
+        """The stream [B·R, Q, D] after attention to the source, and the weights [B, H, R·Q, S]."""
+        query = self.source_query.call(self._before(x, self.source_norm))
+        sentences = ops.shape(source.keys)[0]
+        grouped = (sentences, -1, self.heads, self.width // self.heads)
+        query = ops.transpose(ops.reshape(query, grouped), (0, 2, 1, 3))
+        attended, weights = attend(query, source.keys, source.values, source.mask)
+        y = self.source_output.call(self._merged(attended, ops.shape(x)))
+        return self._after(x, y, self.source_norm, training), weights
+
+    def call(
+        self, x: Tensor, mask: Tensor, source: Source, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """A whole stream [B·R, Q, D]; mask: bool [B·R, 1, Q, Q].  Also returns the source weights."""
+        x = self.attend_to_self(x, *self.project(x), mask, training)
+        x, weights = self.attend_to_source(x, source, training)
+        return self.feed_forward(x, training), weights
+
+    def step(self, x: Tensor, cache: Cache, slot: Tensor, source: Source) -> tuple[Tensor, Cache]:
+        """One step, of as many slots as `x` [B·R, Q, D] has, the first of them number `slot`."""
+        query, key, value = self.project(x)
+        start = (0, 0, slot, 0)
+        cache = Cache(
+            ops.slice_update(cache.keys, start, key), ops.slice_update(cache.values, start, value)
+        )
+        seen = ops.arange(cache.keys.shape[2]) < slot + x.shape[1]
+        x = self.attend_to_self(x, query, cache.keys, cache.values, seen, False)
+        x, _ = self.attend_to_source(x, source, False)
+        return self.feed_forward(x, False), cache
+
+
+def _dense(units: int, inputs: int, name: str, activation: str | None = None) -> keras.layers.Dense:
+    """A Dense layer with its weights in place, so that a model has weights before its first call."""
+    layer = keras.layers.Dense(units, activation=activation, name=name)
+    layer.build((None, inputs))
+    return layer
+
+
+def _norm(width: int, name: str) -> keras.layers.LayerNormalization:
+    layer = keras.layers.LayerNormalization(epsilon=1e-5, name=name)
+    layer.build((None, width))
+    return layer
