@@ -1,0 +1,283 @@
+"""Pairs of texts from files: one pair a line, streamed, every broken line named.
+
+A corpus is one or more files, each with one pair (source, target) a line:
+
+    .tsv .txt      source TAB target, exactly one tab
+    .jsonl .json   {"source": "...", "target": "..."}, further fields are ignored
+
+each plain or, with a further suffix `.gz`, compressed.  The text is UTF-8, see `lines.py`.
+White space around a text is dropped, control characters in it are kept.
+
+What makes a line bad: not one tab, no text on a side, invalid UTF-8 or JSON, a field that is
+missing or no string, half a surrogate pair, NUL (a sign of UTF-16 or of a binary file), an
+empty line between others, too long a line.  It stops the reading, or it is counted.
+
+Only this file, `lines.py`, `tokenizer.py` and `evaluate.py` know text; everything between
+them moves ids.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from kooler.seq2seq.lines import (
+    BadLine,
+    CorpusError,
+    checked_text,
+    line_text,
+    numbered_lines,
+    shown,
+    stream_lines,
+    unreadable,
+)
+
+__all__ = [
+    "CorpusError",
+    "FileReport",
+    "Pair",
+    "Report",
+    "corpus_fingerprint",
+    "read_pairs",
+    "read_sources",
+]
+
+_TSV = (".tsv", ".txt")
+_JSON_LINES = (".jsonl", ".json")
+_EXAMPLES_KEPT = 3
+
+
+class Pair(NamedTuple):
+    """A text and what is to be written for it."""
+
+    source: str
+    target: str
+
+
+@dataclass
+class FileReport:
+    """What was read from one file: pairs, and bad lines with the first few problems."""
+
+    pairs: int = 0
+    skipped: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What `read_pairs` read, by file; a file that is read again starts from zero.
+
+    Example:
+        >>> report = Report()
+        >>> pairs = list(read_pairs("train.tsv", skip_bad_lines=True, report=report))
+        >>> report.lines()
+        ['train.tsv: skipped 1 of 100 lines (line 7: the target is empty)']
+    """
+
+    files: dict[str, FileReport] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs read from all files."""
+        return sum(file.pairs for file in self.files.values())
+
+    @property
+    def skipped(self) -> int:
+        """Number of bad lines skipped in all files."""
+        return sum(file.skipped for file in self.files.values())
+
+    def lines(self) -> list[str]:
+        """One line of text for each file in which lines were skipped."""
+        return [_skipped_line(name, file) for name, file in self.files.items() if file.skipped]
+
+
+def read_pairs(
+    paths: Path | str | Sequence[Path | str],
+    *,
+    skip_bad_lines: bool = False,
+    report: Report | None = None,
+) -> Iterator[Pair]:
+    """Reads the pairs of one or more files, in order, one line in memory at a time.
+
+    Args:
+        paths: A file, or several; the suffix tells the format.
+        skip_bad_lines: Whether a bad line is counted in `report` instead of raising.  A file
+            that cannot be read to its end, or holds no pair, raises all the same.
+        report: Filled while the pairs are taken.
+
+    Returns:
+        An iterator over the pairs.
+
+    Raises:
+        CorpusError: At once for a file that is missing, a directory, or of an unknown suffix;
+            while reading for everything else.
+
+    Example:
+        >>> for source, target in read_pairs(["news.tsv", "more.jsonl.gz"]):
+        ...     print(target)
+    """
+    files = _checked_files(paths)
+    return _read_files(files, skip_bad_lines, Report() if report is None else report)
+
+
+def read_sources(stream: IO[str] | IO[bytes], name: str = "<input>") -> Iterator[str]:
+    r"""Reads one text a line, to write a title for each; an empty line gives an empty text.
+
+    Args:
+        stream: A text or binary stream, for example `sys.stdin`.
+        name: Stands for the file in messages.
+
+    Raises:
+        CorpusError: For invalid UTF-8, NUL, and a line that is too long.
+
+    Example:
+        >>> list(read_sources(io.StringIO("one text\nanother\n")))
+        ['one text', 'another']
+    """
+    for number, line in enumerate(stream_lines(stream), start=1):
+        try:
+            yield line_text(line).strip()
+        except BadLine as bad:
+            raise CorpusError(f"{shown(name)}:{number}: {bad}.") from None
+
+
+def corpus_fingerprint(paths: Path | str | Sequence[Path | str]) -> str:
+    """A digest of the files' formats and content, in order, whatever their names and dates.
+
+    Raises:
+        CorpusError: For a file that cannot be read, or of an unknown suffix.
+    """
+    digest = hashlib.sha256()
+    for path in _checked_files(paths):
+        try:
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").digest()
+        except OSError as error:
+            raise CorpusError(unreadable(path, error)) from error
+        digest.update(f"{_format(path)} {_is_gzip(path)} ".encode() + content)
+    return digest.hexdigest()
+
+
+def _checked_files(paths: Path | str | Sequence[Path | str]) -> list[Path]:
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    if not files:
+        raise CorpusError("no corpus file was given; name at least one .tsv or .jsonl file.")
+    for file in files:
+        _check_file(file)
+    return files
+
+
+def _check_file(path: Path) -> None:
+    name = shown(path)
+    if path.is_dir():
+        raise CorpusError(f"{name}: is a directory; name the files in it.")
+    if not path.exists():
+        raise CorpusError(f"{name}: no such file.")
+    if _format(path) not in _TSV + _JSON_LINES:
+        raise CorpusError(
+            f"{name}: unknown suffix {_format(path)!r}; name the file .tsv or .txt (source TAB "
+            'target) or .jsonl or .json ({"source": …, "target": …} a line), each also with .gz.'
+        )
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _format(path: Path) -> str:
+    return (path.with_suffix("") if _is_gzip(path) else path).suffix.lower()
+
+
+def _read_files(files: Sequence[Path], skip: bool, report: Report) -> Iterator[Pair]:
+    for file in files:
+        name = shown(file)
+        report.files[name] = counts = FileReport()
+        parse = _parse_tsv if _format(file) in _TSV else _parse_json
+        for number, line in numbered_lines(file):
+            try:
+                pair = parse(line)
+            except BadLine as bad:
+                if not skip:
+                    raise CorpusError(_bad_line(name, number, bad)) from None
+                _count(counts, number, bad)
+                continue
+            counts.pairs += 1
+            yield pair
+        _check_not_empty(name, counts)
+
+
+def _parse_tsv(line: bytes) -> Pair:
+    text = line_text(line)
+    tabs = text.count("\t")
+    if not text:
+        raise BadLine("the line is empty")
+    if tabs != 1:
+        raise BadLine(f"expected one tab (source TAB target), found {tabs or 'none'}")
+    source, target = text.split("\t")
+    return _pair(source, target)
+
+
+def _parse_json(line: bytes) -> Pair:
+    record = _json(line_text(line))
+    if not isinstance(record, dict):
+        raise BadLine(f"expected a JSON object, found {_json_kind(record)}")
+    for name in Pair._fields:
+        if name not in record:
+            raise BadLine(f'the field "{name}" is missing')
+        if not isinstance(record[name], str):
+            raise BadLine(f'the field "{name}" is {_json_kind(record[name])}, not a string')
+    return _pair(checked_text(record["source"]), checked_text(record["target"]))
+
+
+def _json(text: str) -> object:
+    if not text:
+        raise BadLine("the line is empty")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        hint = (
+            " (one object a line, no list around them)" if text.strip() in ("[", "{", "[{") else ""
+        )
+        raise BadLine(f"invalid JSON at column {error.colno}: {error.msg}{hint}") from None
+    except (ValueError, RecursionError):
+        raise BadLine("invalid JSON: a number is too long or the nesting too deep") from None
+
+
+def _json_kind(value: object) -> str:
+    names = {list: "a list", dict: "an object", str: "a string", bool: "a boolean"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _pair(source: str, target: str) -> Pair:
+    pair = Pair(source.strip(), target.strip())
+    if not pair.source:
+        raise BadLine("the source is empty")
+    if not pair.target:
+        raise BadLine("the target is empty")
+    return pair
+
+
+def _bad_line(name: str, number: int, bad: BadLine) -> str:
+    return f"{name}:{number}: {bad}; --skip-bad-lines skips such lines."
+
+
+def _count(counts: FileReport, number: int, bad: BadLine) -> None:
+    counts.skipped += 1
+    if len(counts.examples) < _EXAMPLES_KEPT:
+        counts.examples.append(f"line {number}: {bad}")
+
+
+def _check_not_empty(name: str, counts: FileReport) -> None:
+    if counts.pairs:
+        return
+    if counts.skipped:
+        bad = f"all {counts.skipped:,} lines are bad ({counts.examples[0]})"
+        raise CorpusError(f"{name}: no usable pair, {bad}.")
+    raise CorpusError(f"{name}: the file is empty; it must hold at least one pair.")
+
+
+def _skipped_line(name: str, file: FileReport) -> str:
+    examples = "; ".join(file.examples) + ("; …" if file.skipped > len(file.examples) else "")
+    return f"{name}: skipped {file.skipped:,} of {file.skipped + file.pairs:,} lines ({examples})"
