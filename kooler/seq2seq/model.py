@@ -29,6 +29,7 @@ from kooler.seq2seq.transformer import (
     DecoderLayer,
     EncoderLayer,
     Source,
+    layer_norm,
     sinusoids,
 )
 
@@ -122,10 +123,9 @@ class Seq2Seq(keras.Model):
         overrides = {"layers": layers, "width": width, "heads": heads, "feedforward": feedforward}
         self.dimensions = SIZES[size] | {k: v for k, v in overrides.items() if v is not None}
         self._make_layers(dropout, norm)
-        self._make_tables(shared=target_vocabulary_size is None)
         self.order_seed = keras.random.SeedGenerator(0)
         self.trackers = {order: keras.metrics.Mean(name=f"nll_{order}") for order in self.orders}
-        self.built = True
+        self.build()
 
     def _make_layers(self, dropout: float, norm: str) -> None:
         width, heads = self.dimensions["width"], self.dimensions["heads"]
@@ -135,27 +135,28 @@ class Seq2Seq(keras.Model):
         self.decoder = [DecoderLayer(*parts, name=f"decoder_{index}") for index in count]
         self.dropout = keras.layers.Dropout(dropout)
         self.final_norms: list[keras.layers.LayerNormalization] = []
+        self.final_norms = []
         if norm == "pre":  # the stream of a pre-norm Transformer leaves its last layer unnormalised
-            for name in ("encoder_norm", "decoder_norm"):
-                final = keras.layers.LayerNormalization(epsilon=1e-5, name=name)
-                final.build((None, width))
-                self.final_norms.append(final)
+            self.final_norms = [layer_norm("encoder_norm"), layer_norm("decoder_norm")]
 
-    def _make_tables(self, shared: bool) -> None:
+    def build(self, input_shape: Any = None) -> None:
+        """Makes every weight; `__init__` calls it, so that a model has its weights before any data."""
         width, size = self.dimensions["width"], self.vocabulary_size
-        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
-        self.embeddings = self.add_weight(shape=(size, width), initializer=normal, name="embeddings")
+        self.embeddings = self._table("embeddings", size)
         self.source_embeddings = self.embeddings
-        if not shared:
-            shape = (self.source_vocabulary_size, width)
-            fresh = keras.initializers.RandomNormal(stddev=width**-0.5)
-            self.source_embeddings = self.add_weight(
-                shape=shape, initializer=fresh, name="source_embeddings"
-            )
+        if self._config["target_vocabulary_size"] is not None:
+            self.source_embeddings = self._table("source_embeddings", self.source_vocabulary_size)
         self.sides = self.add_weight(shape=(2, width), initializer="zeros", name="sides")
         if self.copy_prior:
             self.prior_scale = self.add_weight(shape=(size,), initializer="zeros", name="prior_scale")
             self.prior_shift = self.add_weight(shape=(size,), initializer="zeros", name="prior_shift")
+        for layer in (*self.encoder, *self.decoder, *self.final_norms):
+            layer.build((None, width))
+
+    def _table(self, name: str, size: int) -> keras.Variable:
+        width = self.dimensions["width"]
+        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
+        return self.add_weight(shape=(size, width), initializer=normal, name=name)
 
     def encode(self, source: Tensor, training: bool = False) -> Memory:
         """Reads sources.
