@@ -10,7 +10,9 @@ from typing import Any
 import keras
 
 
-def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], variables: Sequence[keras.Variable]
+) -> Callable[..., Any]:
     """Compiles a function of arrays that reads, and does not write, `variables`.
 
     Args:

@@ -148,8 +148,12 @@ class Seq2Seq(keras.Model):
             self.source_embeddings = self._table("source_embeddings", self.source_vocabulary_size)
         self.sides = self.add_weight(shape=(2, width), initializer="zeros", name="sides")
         if self.copy_prior:
-            self.prior_scale = self.add_weight(shape=(size,), initializer="zeros", name="prior_scale")
-            self.prior_shift = self.add_weight(shape=(size,), initializer="zeros", name="prior_shift")
+            self.prior_scale = self.add_weight(
+                shape=(size,), initializer="zeros", name="prior_scale"
+            )
+            self.prior_shift = self.add_weight(
+                shape=(size,), initializer="zeros", name="prior_shift"
+            )
         for layer in (*self.encoder, *self.decoder, *self.final_norms):
             layer.build((None, width))
 
@@ -202,7 +206,12 @@ class Seq2Seq(keras.Model):
         return [Cache(ops.zeros(shape), ops.zeros(shape)) for _ in self.decoder]
 
     def step(
-        self, inputs: Tensor, time: Tensor, sides: tuple[int, ...], caches: list[Cache], memory: Memory
+        self,
+        inputs: Tensor,
+        time: Tensor,
+        sides: tuple[int, ...],
+        caches: list[Cache],
+        memory: Memory,
     ) -> tuple[Tensor, list[Cache]]:
         """One step of every row.
 
