@@ -36,7 +36,7 @@ CAUSES = [
         r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|Read timed out|"
         r"ProxyError|Connection (?:broken|reset|refused|aborted)|ConnectionResetError|"
         r"IncompleteRead|HTTP error|HTTPError",
-        "a download failed: the package index cannot be reached from here, or broke off.",
+        "downloading {package} failed: the package index cannot be reached, or broke off.",
         "Check the network (HTTPS_PROXY names a proxy, PIP_INDEX_URL a mirror)",
     ),
     (
@@ -45,7 +45,7 @@ CAUSES = [
         "Empty pip's cache with `python3 -m pip cache purge`",
     ),
     (
-        r"No matching distribution found for (?P<package>[^\s(;]+)",
+        r"No matching distribution found",
         "there is no {package} for this system with Python {python}.",
         "Take another Python (3.11 is tested): make PYTHON=python3.11 VENV=.venv-3.11 …",
     ),
@@ -108,7 +108,7 @@ def install(folder: Path, extras: str) -> None:
     with log.open("w", encoding="utf-8") as record:
         status = run_pip(command, record)
     if status:
-        raise SetupError(f"{explanation(log.read_text('utf-8'))} Everything pip said is in {log}.")
+        raise SetupError(f"{explanation(log.read_text('utf-8'))}\nAll that pip said is in {log}.")
 
 
 def run_pip(command: list[str], record) -> int:
@@ -136,13 +136,19 @@ def show_large_download(line: str) -> None:
 
 
 def explanation(log: str) -> str:
-    """The cause of pip's failure in a sentence, and the way out in another."""
+    """The cause of pip's failure on one line, and the way out on the next."""
     for pattern, cause, remedy in CAUSES:
         found = re.search(pattern, log)
         if found:
-            cause = cause.format(**found.groupdict(), python=version_text())
-            return f"{cause[0].upper()}{cause[1:]} {remedy}, then run the same command again."
+            cause = cause.format(package=wanted_package(log), python=version_text())
+            return f"{cause}\n{remedy}, then run the same command again."
     return f"pip failed: {last_line(log)}"
+
+
+def wanted_package(log: str) -> str:
+    """What pip asked for when it gave up."""
+    found = re.findall(r"No matching distribution found for ([^\s(;]+)", log)
+    return found[-1] if found else "a package"
 
 
 def last_line(text: str) -> str:
