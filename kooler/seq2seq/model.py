@@ -1,13 +1,13 @@
 """Seq2Seq: one Transformer that writes a target from the left, from the right, and from both ends.
 
-One set of weights learns every generation order (see `order.py`); a start tag tells which.  The model
-carries its own loss, the label-smoothed cross-entropy of every slot of every order,
+One set of weights learns every generation order (see `order.py`); a start tag tells which.  The
+model carries its own loss, the label-smoothed cross-entropy of every slot of every order,
 
     loss = Σ w · [ (1 − ε) · (−log p(z)) + ε · mean_v (−log p(v)) ]  /  Σ w,
 
 with w = 1 for the tokens of a target and its EOS, so that a batch counts by its tokens and padding
-changes nothing.  Embeddings are tied: one table reads the target and, transposed, scores it.  With the
-optional copy prior the scores see which tokens the source contains,
+changes nothing.  Embeddings are tied: one table reads the target and, transposed, scores it.  With
+the optional copy prior the scores see which tokens the source contains,
 
     logits = (y + s ⊗ χ(source) + t) / 2,        χ(source)ᵥ = 1 if v occurs in the source,
 
@@ -64,7 +64,8 @@ class Seq2Seq(keras.Model):
         norm: "post" (layer normalisation after each part) or "pre".
         label_smoothing: ε, the share of the loss that is spread over all tokens.
         copy_prior: Whether the scores see which tokens the source contains.
-        order_sampling: "all": every target in every order, each step; "one": in one, drawn at random.
+        order_sampling: "all": every target in every order, each step; "one": in one, drawn at
+            random.
         max_length: The longest target that `generate` writes unless told otherwise.
 
     Example:
@@ -140,7 +141,7 @@ class Seq2Seq(keras.Model):
             self.final_norms = [layer_norm("encoder_norm"), layer_norm("decoder_norm")]
 
     def build(self, input_shape: Any = None) -> None:
-        """Makes every weight; `__init__` calls it, so that a model has its weights before any data."""
+        """Makes every weight; `__init__` calls it, so a model has its weights before any data."""
         width, size = self.dimensions["width"], self.vocabulary_size
         self.embeddings = self._table("embeddings", size)
         self.source_embeddings = self.embeddings
@@ -323,7 +324,7 @@ class Seq2Seq(keras.Model):
         return logits + ops.cast(_reserved(self.vocabulary_size) * MASKED, logits.dtype)
 
     def _contains(self, source: Tensor) -> Tensor | None:
-        """Which tokens a source contains, by one scatter into [B, V]: no one-hot over its positions."""
+        """Which tokens a source contains, by one scatter into [B, V], without a one-hot."""
         if not self.copy_prior:
             return None
         batch, length = ops.shape(source)

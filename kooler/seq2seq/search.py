@@ -4,21 +4,22 @@ The loop knows no model and no text.  It is given a step function
 
     step(state, inputs [B, K, C], time)  →  log p [B, K, C, V], state
 
-which scores the C tokens of the next step of K hypotheses of B sentences (C is 1 for `l2r` and `r2l`,
-2 for `mid`), and a state whose tensors have B·K rows, reordered as hypotheses are dropped and doubled.
+which scores the C tokens of the next step of K hypotheses of B sentences (C is 1 for `l2r` and
+`r2l`, 2 for `mid`), and a state whose tensors have B·K rows, reordered as hypotheses are dropped
+and doubled.
 
-Each step extends every hypothesis by its best continuations.  A continuation *finishes* its hypothesis
-when a slot writes EOS: with C = 1 it costs log p(EOS); with C = 2 the left slot's EOS costs
-log p_left(EOS) alone, the right slot's costs log p_left(token) + log p_right(EOS).  A finished
-hypothesis leaves the beam for a pool and pays for nothing afterwards; one is taken into the pool if it
-ranks among the K best of all continuations.  The pool is ordered by
+Each step extends every hypothesis by its best continuations.  A continuation *finishes* its
+hypothesis when a slot writes EOS: with C = 1 it costs log p(EOS); with C = 2 the left slot's EOS
+costs log p_left(EOS) alone, the right slot's costs log p_left(token) + log p_right(EOS).  A
+finished hypothesis leaves the beam for a pool and pays for nothing afterwards; one is taken into
+the pool if it ranks among the K best of all continuations.  The pool is ordered by
 
     score  =  log p(y) / length(y)^α,
 
 the length counting EOS or not.  A sentence is done once K hypotheses have finished, or, with
-`early_stopping=False`, once no open hypothesis can still enter its pool.  Everything has a fixed shape,
-a done sentence is frozen, and every result is complete: where the length limit is reached, EOS is the
-only continuation left.
+`early_stopping=False`, once no open hypothesis can still enter its pool.  Everything has a fixed
+shape, a done sentence is frozen, and every result is complete: where the length limit is reached,
+EOS is the only continuation left.
 """
 
 from collections.abc import Callable
@@ -164,7 +165,7 @@ def _first_beam(start: Tensor, beam_size: int, slots: int, together: bool) -> Be
 
 
 def _limits(time: Tensor, per_step: int, rules: Rules, banned: Tensor) -> Tensor:
-    """What is forbidden at this step, [C, V]: banned tokens, EOS too early, anything else too late."""
+    """What this step forbids, [C, V]: banned tokens, EOS too early, anything else too late."""
     position = time * per_step + ops.arange(per_step, dtype="int32")  # [C]
     eos = ops.cast(ops.equal(ops.arange(banned.shape[0]), EOS), "float32")
     early = ops.cast(position < rules.min_length, "float32")[:, None]
@@ -194,7 +195,7 @@ def _best_continuations(beam: Beam, log_probs: Tensor, time: Tensor) -> Continua
 
 
 def _pairs(best: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of a left and a right token; a left EOS stands alone, once, and costs only itself."""
+    """All pairs of a left and a right token; a left EOS stands alone, once, at its own cost."""
     batch, beam_size, _, width = best.shape
     shape = (batch, beam_size, width, width)
     left = ops.broadcast_to(best[:, :, 0, :, None], shape)
@@ -321,14 +322,14 @@ def _reordered(state: Any, parent: Tensor) -> Any:
 
 
 def _score(log_probs: Tensor, length: Tensor, rules: Rules) -> Tensor:
-    """log p / length^α; what is impossible stays so."""
+    """The normalised score, log p / length^α; what is impossible stays so."""
     counted = ops.cast(length + 1 if rules.length_counts_eos else ops.maximum(length, 1), "float32")
     score = log_probs / counted**rules.length_penalty
     return ops.where(log_probs > POSSIBLE, score, IMPOSSIBLE)
 
 
 def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
-    """bool [B]: whether a sentence's pool is final."""
+    """Whether each sentence's pool is final, bool [B]."""
     best_open = ops.max(beam.log_probs, axis=1)
     exhausted = best_open < POSSIBLE
     beam_size = beam.log_probs.shape[1]

@@ -4,13 +4,14 @@
     post-norm        x ← LN(x + dropout(f(x)))          (the original)
     pre-norm         x ← x + dropout(f(LN(x)))
 
-Axes: B sentences, R rows of a sentence (orders in training, hypotheses in a search), Q queries, K keys,
-S source tokens, H heads, d width of a head, D = H·d.  The keys and values of the source are computed
-once per sentence and never repeated over its rows: the R·Q queries of a sentence meet them in one
-product.
+Axes: B sentences, R rows of a sentence (orders in training, hypotheses in a search), Q queries, K
+keys, S source tokens, H heads, d width of a head, D = H·d.  The keys and values of the source are
+computed once per sentence and never repeated over its rows: the R·Q queries of a sentence meet them
+in one product.
 
-Sub-layers run through `layer.call`, not `layer(...)`: shapes, masks and dtypes are settled here, and
-on PyTorch, where nothing compiles Keras's bookkeeping away, that is most of the time of a decoding step.
+Sub-layers run through `layer.call`, not `layer(...)`: shapes, masks and dtypes are settled here,
+and on PyTorch, where nothing compiles Keras's bookkeeping away, that is most of the time of a
+decoding step.
 
 Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
 """
@@ -60,7 +61,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Ten
 
 
 def sinusoids(positions: int, width: int) -> np.ndarray:
-    """The position table [positions, width]: sines, then cosines, of geometrically spaced frequencies."""
+    """The position table [positions, width]: sines, then cosines, of falling frequencies."""
     half = width // 2
     frequency = np.exp(np.arange(half) * -(math.log(10000.0) / max(half - 1, 1)))
     angle = np.arange(positions)[:, None] * frequency[None]
@@ -69,7 +70,8 @@ def sinusoids(positions: int, width: int) -> np.ndarray:
 
 
 class Block(keras.layers.Layer):
-    """What encoder and decoder layers share: projections, residual connections, the feed-forward part.
+    """What encoder and decoder layers share: projections, residual connections, the feed-forward
+    part.
 
     Args:
         width: D, the width of the stream.
@@ -143,7 +145,7 @@ class EncoderLayer(Block):
 
 
 class DecoderLayer(Block):
-    """Self-attention over the target stream, attention to the source, then the feed-forward part."""
+    """Self-attention over the target, attention to the source, then the feed-forward part."""
 
     def __init__(self, width: int, heads: int, *parts: Any, **arguments: Any) -> None:
         super().__init__(width, heads, *parts, **arguments)
@@ -179,7 +181,7 @@ class DecoderLayer(Block):
     def call(
         self, x: Tensor, mask: Tensor, source: Source, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """A whole stream [B·R, Q, D]; mask: bool [B·R, 1, Q, Q].  Also returns the source weights."""
+        """A whole stream [B·R, Q, D] after this layer, and its attention to the source."""
         x = self.attend_to_self(x, *self.project(x), mask, training)
         x, weights = self.attend_to_source(x, source, training)
         return self.feed_forward(x, training), weights
