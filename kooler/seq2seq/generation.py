@@ -21,8 +21,15 @@ from keras import ops
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
 from kooler.seq2seq.model import Seq2Seq
-from kooler.seq2seq.order import ORDERS, SIDES, START_TAGS, check_order, sentence_of
-from kooler.seq2seq.order import tokens_per_step from kooler.seq2seq.reserved_ids import PAD, RESERVED
+from kooler.seq2seq.order import (
+    ORDERS,
+    SIDES,
+    START_TAGS,
+    check_order,
+    sentence_of,
+    tokens_per_step,
+)
+from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, Rules, search, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, source_batches
