@@ -57,8 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
             f"KERAS_BACKEND={BACKEND!r} is not a backend that kooler knows. "
             "Set it to jax, torch or tensorflow."
         )
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(TimeBudget(config), "time-budget")
+    config.pluginmanager.register(TimeBudget(config), "time-budget")
 
 
 def pytest_report_header() -> str:
