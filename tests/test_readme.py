@@ -1,9 +1,13 @@
 """What the documents say is so: snippets run, commands exist, links lead, both READMEs agree."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+
+from kooler.seq2seq import cli
 
 PROJECT = Path(__file__).parents[1]
 ENGLISH = (PROJECT / "README.md").read_text("utf-8")
@@ -54,6 +58,19 @@ def test_every_make_target_exists(document: Path) -> None:
     assert named <= targets
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_kooler_command_is_understood(document: Path) -> None:
+    for line in shell_lines(document, "kooler"):
+        _, name, *arguments = shlex.split(line.partition("<")[0])
+
+        parse(name, arguments)
+
+
+def test_a_planted_wrong_command_is_noticed() -> None:
+    with pytest.raises(Exception, match="No such option: --bean-size"):
+        parse("generate", ["--run", "runs/first", "--bean-size", "5"])
+
+
 def test_the_python_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (snippet,) = blocks(ENGLISH, "python")
 
@@ -84,9 +101,19 @@ def without_code(text: str) -> str:
 
 
 def shell_lines(document: Path, command: str) -> list[str]:
-    """The lines of a document's shell blocks that call a command."""
-    lines = "".join(blocks(document.read_text("utf-8"), "sh")).splitlines()
+    """The lines of a document's shell blocks, and its words in backticks, that call a command."""
+    text = document.read_text("utf-8")
+    lines = "".join(blocks(text, "sh")).splitlines() + re.findall(
+        r"`([^`\n]+)`", without_code(text)
+    )
     return [COMMENT.sub("", line) for line in lines if line.startswith(f"{command} ")]
+
+
+def parse(name: str, arguments: list[str]) -> None:
+    """Lets the command line read a command's arguments, without running it."""
+    command = typer.main.get_command(cli.app).commands[name]
+    if "--help" not in arguments:  # which would print, and stop
+        command.make_context(name, list(arguments))
 
 
 def make_targets(line: str) -> list[str]:
