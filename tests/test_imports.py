@@ -38,7 +38,7 @@ WITHOUT_KERAS = [
 
 
 def test_importing_everything_brings_in_one_backend_only() -> None:
-    # TensorFlow itself imports JAX where that is installed (for tf.lite), so Keras alone is asked too.
+    # TensorFlow itself imports JAX where that is installed (for tf.lite): Keras alone is asked too.
     by_keras = loaded_by("import keras") & BACKENDS
 
     loaded = loaded_by(f"import {', '.join(all_modules())}") & BACKENDS
