@@ -16,10 +16,10 @@ the pool if it ranks among the K best of all continuations.  The pool is ordered
 
     score  =  log p(y) / length(y)^α,
 
-the length counting EOS or not.  A sentence is done once K hypotheses have finished, or, with
-`early_stopping=False`, once no open hypothesis can still enter its pool.  Everything has a fixed
-shape, a done sentence is frozen, and every result is complete: where the length limit is reached,
-EOS is the only continuation left.
+the length counting EOS, as in fairseq and CTranslate2.  A sentence is done once K hypotheses have
+finished, or, with `early_stopping=False`, once no open hypothesis can still enter its pool.
+Everything has a fixed shape, a done sentence is frozen, and every result is complete: where the
+length limit is reached, EOS is the only continuation left.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,6 @@ class Rules(NamedTuple):
     max_length: int = 64
     min_length: int = 0
     length_penalty: float = 1.0
-    length_counts_eos: bool = True
     early_stopping: bool = True
     temperature: float | None = None  # sampling, if set
     top_k: int | None = None
@@ -326,8 +325,7 @@ def _reordered(state: Any, parent: Tensor) -> Any:
 
 def _score(log_probs: Tensor, length: Tensor, rules: Rules) -> Tensor:
     """The normalised score, log p / length^α; what is impossible stays so."""
-    counted = ops.cast(length + 1 if rules.length_counts_eos else ops.maximum(length, 1), "float32")
-    score = log_probs / counted**rules.length_penalty
+    score = log_probs / ops.cast(length + 1, "float32") ** rules.length_penalty
     return ops.where(log_probs > POSSIBLE, score, IMPOSSIBLE)
 
 
@@ -338,6 +336,5 @@ def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
     beam_size = beam.log_probs.shape[1]
     if rules.early_stopping:
         return exhausted | (pool.count >= beam_size)
-    longest = rules.max_length + 1 if rules.length_counts_eos else max(rules.max_length, 1)
-    reachable = best_open / float(longest) ** rules.length_penalty
+    reachable = best_open / float(rules.max_length + 1) ** rules.length_penalty
     return exhausted | (pool.scores[:, -1] >= reachable)

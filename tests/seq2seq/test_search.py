@@ -96,8 +96,7 @@ def continuations(table, per_step, state, written, rules):
 
 
 def score_of(log_prob, length, rules):
-    counted = length + 1 if rules.length_counts_eos else max(length, 1)
-    return log_prob / counted**rules.length_penalty
+    return log_prob / (length + 1) ** rules.length_penalty
 
 
 def reference_beam_search(table, order, rules):
@@ -145,7 +144,7 @@ def assert_same(found, expected):
     [
         ("l2r", Rules(beam_size=1, max_length=5)),
         ("l2r", Rules(beam_size=3, max_length=6, length_penalty=0.6)),
-        ("r2l", Rules(beam_size=4, max_length=5, min_length=2, length_counts_eos=False)),
+        ("r2l", Rules(beam_size=4, max_length=5, min_length=2, length_penalty=1.4)),
         ("mid", Rules(beam_size=1, max_length=5)),
         ("mid", Rules(beam_size=3, max_length=6, length_penalty=0.6)),
         ("mid", Rules(beam_size=4, max_length=5, min_length=2)),
