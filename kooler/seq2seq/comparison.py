@@ -108,16 +108,17 @@ def printed(row: ScoreRow, score: str) -> float:
 def _against(found: Sequence[Loss], model: str) -> list[str]:
     own = [loss for loss in found if loss.model == model]
     return [
-        f"against {baseline} in "
-        + _and(
-            [
-                f"{SCORES[loss.score]} ({loss.value:.1f} to {loss.baseline_value:.1f})"
-                for loss in own
-                if loss.baseline == baseline
-            ]
-        )
+        f"against {baseline} in {_where([loss for loss in own if loss.baseline == baseline])}"
         for baseline in dict.fromkeys(loss.baseline for loss in own)
     ]
+
+
+def _where(found: Sequence[Loss]) -> str:
+    if len(found) == len(SCORES):
+        return "every score"
+    return _and(
+        [f"{SCORES[loss.score]} ({loss.value:.1f} to {loss.baseline_value:.1f})" for loss in found]
+    )
 
 
 def _and(parts: Sequence[str]) -> str:

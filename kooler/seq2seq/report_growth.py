@@ -20,8 +20,10 @@ def growing_title(growth: Growth | None, language: str) -> str:
     if growth is None:
         return ""
     last = len(growth.steps) - 1
+    words = any(_is_apart(token) for token, _, _ in _placed(growth) if not token.ends)
+    kind = "title words" if words else "title"
     steps = "".join(
-        f'<li><div class="title" lang="{language}">{"".join(_stage(growth, step))}</div>'
+        f'<li><div class="{kind}" lang="{language}">{"".join(_stage(growth, step))}</div>'
         f'<p class="caption">{_caption(growth, step)}</p></li>'
         for step in range(last + 1)
     )
@@ -60,7 +62,7 @@ def _stage(growth: Growth, now: int) -> Iterator[str]:
     for token, side, step in _placed(growth):
         text = "end" if token.ends else token.text.strip() or "␠"
         kind = " end" if token.ends else ""
-        gap = " apart" if token.text[:1].isspace() or token.ends else ""
+        gap = " apart" if _is_apart(token) else ""
         if step > now:
             yield f'<span class="hole{kind}{gap}" aria-hidden="true"><i>{escape(text)}</i></span>'
             continue
@@ -69,6 +71,10 @@ def _stage(growth: Growth, now: int) -> Iterator[str]:
             f'<span class="token {side}{new}{kind}{gap}" style="--sure:{token.probability:.3f}">'
             f"<bdi>{escape(text)}</bdi><small>{escape(percent(token.probability))}</small></span>"
         )
+
+
+def _is_apart(token: WrittenToken) -> bool:
+    return token.ends or token.text[:1].isspace()
 
 
 def _caption(growth: Growth, now: int) -> str:

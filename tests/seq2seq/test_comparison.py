@@ -39,6 +39,14 @@ def test_three_scores_are_listed_with_commas():
     )
 
 
+def test_all_scores_are_not_listed_one_by_one():
+    rows = [row("mid"), row("lead", "baseline", **dict.fromkeys(SCORES, 1.0))]
+
+    assert comparison_sentence(rows) == "mid loses against lead in every score."
+    rows[0] = row("mid", bleu=1.0)
+    assert "every" not in comparison_sentence(rows)
+
+
 def test_a_difference_that_the_table_does_not_show_is_none():
     assert losses([row("l2r", bleu=9.96), row("lead", "baseline", bleu=10.04)]) == []
     assert len(losses([row("l2r", bleu=9.94), row("lead", "baseline", bleu=10.04)])) == 1

@@ -32,6 +32,11 @@ def test_sides_and_fresh_tokens_are_told_apart():
     assert [text for kind, text in third if "new" in kind] == ["end"]
 
 
+def test_only_titles_of_words_have_gaps():
+    assert 'class="title words"' in growing_title(GROWTH, "en")
+    assert 'class="title"' in growing_title(CHINESE_GROWTH, "zh")
+
+
 def test_free_places_are_not_read_aloud():
     text = growing_title(GROWTH, "en")
     assert text.count('class="hole') == text.count('aria-hidden="true"') == 3 + 1
