@@ -13,6 +13,7 @@ PROJECT = Path(__file__).parents[1]
 ENGLISH = (PROJECT / "README.md").read_text("utf-8")
 CHINESE = (PROJECT / "README.zh.md").read_text("utf-8")
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+NOT_FILES = {"core/compat.py", "kooler/core/compat.py", "utils.py"}  # to come; never to come
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 COMMENT = re.compile(r"\s+# .*$", re.MULTILINE)
@@ -43,6 +44,20 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
         target
         for target in LINK.findall(document.read_text("utf-8"))
         if not (document.parent / target).exists()
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_of_the_project_that_is_named_exists(document: Path) -> None:
+    text = document.read_text("utf-8")
+    files = {path.as_posix() for path in PROJECT.glob("*/**/*.py") if ".venv" not in path.parts}
+
+    missing = [
+        name
+        for name in re.findall(r"[\w./]*\w+\.py\b", text)
+        if name not in NOT_FILES and not any(file.endswith(f"/{name}") for file in files)
     ]
 
     assert missing == []
