@@ -155,8 +155,8 @@ class Chinese:
         )
 
     def price(self, number: int, draw: random.Random) -> str:
-        """The number in full."""
-        return draw.choice((f"交易金额为{number}元。", f"所需资金共{number}元。"))
+        """The number in full, with commas."""
+        return draw.choice((f"交易金额为{number:,}元。", f"所需资金共{number:,}元。"))
 
     def cause(self, name: str, draw: random.Random) -> str:
         """The cause in one of its long forms."""
