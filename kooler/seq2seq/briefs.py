@@ -48,7 +48,7 @@ def make_briefs(count: int, seed: int, language: str = "en") -> list[Pair]:
 
     Example:
         >>> make_briefs(100, seed=0)[0].target
-        'Lamo to revamp Sotidale vineyard for 88m amid strong demand'
+        'Moka to buy Samelford vineyard for 37m amid state aid'
     """
     if count < 0:
         raise ValueError(f"`count` must be at least 0, received count={count}.")
