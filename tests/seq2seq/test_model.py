@@ -7,7 +7,7 @@ from keras import ops
 
 import kooler.seq2seq.model as model_module
 from kooler.core.compiled import compiled
-from kooler.seq2seq import Seq2Seq, score
+from kooler.seq2seq import Seq2Seq, generate, score
 from kooler.seq2seq.order import ORDERS, SIDES, START_TAGS, layout, tokens_per_step
 from kooler.seq2seq.reserved_ids import EOS, RESERVED
 from kooler.seq2seq.transformer import Cache
@@ -272,3 +272,21 @@ def test_config_makes_an_equal_model_and_weights_travel_by_file(tmp_path):
 def test_a_setting_that_makes_no_model_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Seq2Seq(**({"source_vocabulary_size": 20} | arguments))
+
+
+def test_half_precision_trains_writes_and_scores():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small_model(12, layers=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.compile(keras.optimizers.SGD(0.01))
+    logs = model.train_on_batch({"source": SOURCE, "target": TARGET}, return_dict=True)
+    found = generate(model, SOURCE, order="mid", beam_size=2, max_length=4)
+    targets = [row[row != 0].tolist() for row in found.ids[:, 0]]
+    exact = score(model, SOURCE, targets, order="mid")
+
+    assert model.compute_dtype == "bfloat16"
+    assert model.embeddings.dtype == "float32"
+    assert np.isfinite(logs["loss"])
+    np.testing.assert_allclose(found.log_probs[:, 0], exact, rtol=0.05, atol=0.05)
