@@ -4,11 +4,12 @@ VENV    ?= .venv
 BACKEND ?= jax,torch,tensorflow
 TEST    ?=
 ARGS    ?=
+WORKERS ?= $(if $(TEST),0,2)
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 python   = $(VENV)/bin/python
-pytest   = $(python) tools/run_tests.py $(BACKEND)
+pytest   = $(python) tools/run_tests.py $(BACKEND) $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist worksteal)
 versions = pyproject.toml constraints.txt
 
 .PHONY: help demo test test-all lint format clean

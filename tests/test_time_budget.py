@@ -10,8 +10,10 @@ import pytest
 from tests.time_budget import SECONDS, TimeBudget, processor_seconds, room_of
 
 
-def test_the_rooms_of_three_backends_fit_into_25_minutes() -> None:
-    assert 3 * sum(SECONDS.values()) <= 25 * 60
+def test_the_rooms_of_three_backends_fit_into_25_minutes_of_two_cores() -> None:
+    twice = 1.2  # two processes import the backend, and make some models, each for itself
+
+    assert 3 * twice * sum(SECONDS.values()) <= 25 * 60 * 2
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_a_room_over_its_budget_fails_the_run_and_is_named() -> None:
     budget.pytest_terminal_summary(screen)
 
     assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
-    assert "TOO SLOW: the tests of core took 41.0 s, their budget is 40 s." in screen.text
+    assert "TOO SLOW: the tests of core took 61.0 s, their budget is 60 s." in screen.text
 
 
 def test_a_slower_machine_may_stretch_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

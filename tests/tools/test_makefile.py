@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-OUTER_MAKE = {"VENV", "BACKEND", "TEST", "ARGS", "PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+OUTER_MAKE = {
+    "VENV",
+    "BACKEND",
+    "TEST",
+    "ARGS",
+    "WORKERS",
+    "PYTHON",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "MAKELEVEL",
+}
 
 
 def test_a_first_run_installs_and_a_second_does_not(tmp_path: Path) -> None:
@@ -38,8 +48,9 @@ def test_the_demo_installs_one_backend(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["test"], "run_tests.py jax,torch,tensorflow"),
-        (["test-all"], 'run_tests.py jax,torch,tensorflow -m ""'),
+        (["test"], "run_tests.py jax,torch,tensorflow -n 2 --dist worksteal"),
+        (["test", "WORKERS=0", "BACKEND=torch"], "run_tests.py torch"),
+        (["test-all", "WORKERS=0"], 'run_tests.py jax,torch,tensorflow -m ""'),
         (
             ["test", "BACKEND=jax", "TEST=tests/seq2seq/test_order.py", "ARGS=-k mid"],
             "run_tests.py jax tests/seq2seq/test_order.py -k mid",
