@@ -175,7 +175,7 @@ class Seq2Seq(keras.Model):
         first = ops.equal(ops.arange(ops.shape(source)[1]), 0)
         mask = ops.logical_or(ops.not_equal(source, PAD), first)[:, None, None, :]
         x = self._embedded(self.source_embeddings, source)
-        x = x + self._position(ops.arange(ops.shape(source)[1], dtype="int32"))
+        x = x + self._position(ops.arange(ops.shape(source)[1], dtype="int32"), x.dtype)
         x = self.dropout.call(x, training=training)
         for layer in self.encoder:
             x = layer.call(x, mask, training=training)
@@ -301,17 +301,16 @@ class Seq2Seq(keras.Model):
         return nll, nll + self.label_smoothing * (chosen - mean)
 
     def _embedded(self, table: keras.Variable, ids: Tensor) -> Tensor:
-        embedded = ops.take(table, ids, axis=0) * self.dimensions["width"] ** 0.5
-        return ops.cast(embedded, self.compute_dtype)
+        return ops.take(table, ids, axis=0) * self.dimensions["width"] ** 0.5
 
     def _placed(self, inputs: Tensor, time: Tensor, side: Tensor) -> Tensor:
         """Embeddings of a stream with its signed positions."""
-        sides = ops.cast(ops.take(self.sides, side, axis=0), self.compute_dtype)
-        return self._embedded(self.embeddings, inputs) + self._position(time) + sides
+        x = self._embedded(self.embeddings, inputs) + ops.take(self.sides, side, axis=0)
+        return x + self._position(time, x.dtype)
 
-    def _position(self, time: Tensor) -> Tensor:
+    def _position(self, time: Tensor, dtype: Any) -> Tensor:
         table = ops.convert_to_tensor(sinusoids(POSITIONS, self.dimensions["width"]))
-        return ops.cast(ops.take(table, time, axis=0), self.compute_dtype)
+        return ops.cast(ops.take(table, time, axis=0), dtype)
 
     def _final(self, x: Tensor, name: str) -> Tensor:
         if not self.final_norms:

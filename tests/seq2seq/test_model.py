@@ -108,7 +108,7 @@ def stepwise(model, stream, order):
     per_step, slots, found = tokens_per_step(order), 8, []
 
     def step(source, inputs, time, keys, values):
-        caches = [Cache(*pair) for pair in zip(keys, values, strict=True)]
+        caches = [Cache(keys[layer], values[layer]) for layer in range(2)]
         logits, caches = model.step(inputs, time, SIDES[order], caches, model.encode(source))
         return (
             logits[0, 0],
