@@ -207,14 +207,6 @@ def unbuilt(model: Any) -> bool:
     return not all(part.built for part in parts if part is not None)
 
 
-def losses_from_compile_only(model: Any) -> bool:
-    """Whether the loss of a model is what was given to `compile`, and nothing a class made up.
-
-    Relies on: `Trainer._compile_loss`.
-    """
-    return model._compile_loss is not None and not has_own(model, "compute_loss")
-
-
 @contextlib.contextmanager
 def noted_losses(model: Any, note: Callable[[str, str, Tensor, Any, Any], None]) -> Iterator[None]:
     """Meanwhile, `note(name, reduction, values, mask, sample_weight)` hears of each compiled loss.
@@ -263,10 +255,3 @@ def flat_layers(model: Any) -> Sequence[Any]:
     """
     return list(model._flatten_layers())
 
-
-def has_added_losses(model: Any) -> bool:
-    """Whether layers added losses of their own in the call just made (regularizers not counted).
-
-    Relies on: `Layer._loss_ids`, which remembers what `add_loss` was given.
-    """
-    return any(layer._loss_ids for layer in flat_layers(model))
