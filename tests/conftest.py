@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "agg",
@@ -57,8 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
             f"KERAS_BACKEND={BACKEND!r} is not a backend that kooler knows. "
             "Set it to jax, torch or tensorflow."
         )
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(TimeBudget(config), "time-budget")
+    config.pluginmanager.register(TimeBudget(config), "time-budget")
 
 
 def pytest_report_header() -> str:

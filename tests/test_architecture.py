@@ -56,7 +56,7 @@ def test_every_folder_of_the_package_is_a_known_room() -> None:
         ("kooler.layers.masking", "def late():\n    import kooler.callbacks", "kooler.callbacks"),
         ("kooler.core.selectors", "from kooler.layers import Layer", "kooler.layers"),
         ("kooler.layers", "from .. import models", "kooler.models"),
-        ("kooler.layers.masking", "from kooler import __version__", "kooler"),
+        ("kooler.layers.masking", "from kooler import attach", "kooler"),
     ],
 )
 def test_a_planted_import_to_the_right_is_found(
@@ -75,6 +75,7 @@ def test_a_planted_import_to_the_right_is_found(
         "from kooler.models.capture import Capture",
         "from kooler.seq2seq.order import PAD",
         "from . import order",
+        "from kooler import __version__",
         "import keras, numpy",
     ],
 )
@@ -195,13 +196,17 @@ def imported_names(module: str, node: ast.AST) -> list[str]:
 
 
 def imported_modules(module: str, node: ast.AST) -> set[str]:
-    """The modules that an import statement names; `from kooler import x` may name a room."""
+    """The modules that an import statement names; `from kooler import x` may name a room.
+
+    The version of kooler is the one fact that every room may ask of the whole.
+    """
     if not isinstance(node, ast.ImportFrom):
         return set(imported_names(module, node))
     origin = absolute_origin(module, node)
     if origin != "kooler":
         return {origin}
-    return {f"kooler.{alias.name}" if alias.name in ROOMS else origin for alias in node.names}
+    names = {alias.name for alias in node.names} - {"__version__"}
+    return {f"kooler.{name}" if name in ROOMS else origin for name in names}
 
 
 def absolute_origin(module: str, node: ast.ImportFrom) -> str:

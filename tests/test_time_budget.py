@@ -1,10 +1,13 @@
 """The time budget of the rooms: counts what it should, and fails a run that is too slow."""
 
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from tests.time_budget import SECONDS, TimeBudget, room_of
+from tests.time_budget import SECONDS, TimeBudget, processor_seconds, room_of
 
 
 def test_the_rooms_of_three_backends_fit_into_25_minutes() -> None:
@@ -48,6 +51,22 @@ def test_a_slower_machine_may_stretch_the_budget(monkeypatch: pytest.MonkeyPatch
     assert budget.over_budget() == []
 
 
+def test_processor_time_counts_work_and_children_but_not_waiting() -> None:
+    start = processor_seconds()
+    time.sleep(0.2)
+    waited = processor_seconds() - start
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    worked = processor_seconds() - start - waited
+
+    assert waited < 0.1 < worked
+
+
+def test_this_very_run_is_counted(request: pytest.FixtureRequest) -> None:
+    budget = request.config.pluginmanager.get_plugin("time-budget")
+
+    assert 0 < budget.seconds["house"] <= processor_seconds()
+
+
 def test_the_full_suite_has_no_budget() -> None:
     budget = budget_after("tests/core/test_a.py::test_b", 1e6, markers="")
 
@@ -58,7 +77,7 @@ def budget_after(nodeid: str, seconds: float, markers: str = "not slow") -> Time
     """The budget after one test of the given length."""
     budget = TimeBudget(SimpleNamespace(option=SimpleNamespace(markexpr=markers)))
     budget.pytest_runtest_logreport(
-        SimpleNamespace(nodeid=nodeid, duration=seconds, when="call"),
+        SimpleNamespace(nodeid=nodeid, processor_seconds=seconds, when="call")
     )
     return budget
 

@@ -1,7 +1,8 @@
 """A function of arrays that reads a model's variables, compiled as the backend allows.
 
-`keras.Model` compiles its own train, test and predict functions; search and scoring are functions of
-their own and need the same: compiled once per shape, and reading the *current* value of every weight.
+`keras.Model` compiles its own train, test and predict functions; search and scoring are functions
+of their own and need the same: compiled once per shape, and reading the *current* value of every
+weight.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,9 @@ from typing import Any
 import keras
 
 
-def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], variables: Sequence[keras.Variable]
+) -> Callable[..., Any]:
     """Compiles a function of arrays that reads, and does not write, `variables`.
 
     Args:
@@ -32,7 +35,7 @@ def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) 
 def _compiled_by_jax(
     function: Callable[..., Any], variables: list[keras.Variable]
 ) -> Callable[..., Any]:
-    """JAX sees only arguments: a weight that is merely closed over would be baked in as a constant."""
+    """JAX sees only arguments: a weight that is closed over would be baked in as a constant."""
     import jax
 
     def stateless(values: list[Any], *arrays: Any) -> Any:

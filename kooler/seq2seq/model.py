@@ -1,13 +1,13 @@
 """Seq2Seq: one Transformer that writes a target from the left, from the right, and from both ends.
 
-One set of weights learns every generation order (see `order.py`); a start tag tells which.  The model
-carries its own loss, the label-smoothed cross-entropy of every slot of every order,
+One set of weights learns every generation order (see `order.py`); a start tag tells which.  The
+model carries its own loss, the label-smoothed cross-entropy of every slot of every order,
 
     loss = Σ w · [ (1 − ε) · (−log p(z)) + ε · mean_v (−log p(v)) ]  /  Σ w,
 
 with w = 1 for the tokens of a target and its EOS, so that a batch counts by its tokens and padding
-changes nothing.  Embeddings are tied: one table reads the target and, transposed, scores it.  With the
-optional copy prior the scores see which tokens the source contains,
+changes nothing.  Embeddings are tied: one table reads the target and, transposed, scores it.  With
+the optional copy prior the scores see which tokens the source contains,
 
     logits = (y + s ⊗ χ(source) + t) / 2,        χ(source)ᵥ = 1 if v occurs in the source,
 
@@ -29,6 +29,7 @@ from kooler.seq2seq.transformer import (
     DecoderLayer,
     EncoderLayer,
     Source,
+    layer_norm,
     sinusoids,
 )
 
@@ -63,7 +64,8 @@ class Seq2Seq(keras.Model):
         norm: "post" (layer normalisation after each part) or "pre".
         label_smoothing: ε, the share of the loss that is spread over all tokens.
         copy_prior: Whether the scores see which tokens the source contains.
-        order_sampling: "all": every target in every order, each step; "one": in one, drawn at random.
+        order_sampling: "all": every target in every order, each step; "one": in one, drawn at
+            random.
         max_length: The longest target that `generate` writes unless told otherwise.
 
     Example:
@@ -122,10 +124,9 @@ class Seq2Seq(keras.Model):
         overrides = {"layers": layers, "width": width, "heads": heads, "feedforward": feedforward}
         self.dimensions = SIZES[size] | {k: v for k, v in overrides.items() if v is not None}
         self._make_layers(dropout, norm)
-        self._make_tables(shared=target_vocabulary_size is None)
         self.order_seed = keras.random.SeedGenerator(0)
         self.trackers = {order: keras.metrics.Mean(name=f"nll_{order}") for order in self.orders}
-        self.built = True
+        self.build()
 
     def _make_layers(self, dropout: float, norm: str) -> None:
         width, heads = self.dimensions["width"], self.dimensions["heads"]
@@ -135,27 +136,32 @@ class Seq2Seq(keras.Model):
         self.decoder = [DecoderLayer(*parts, name=f"decoder_{index}") for index in count]
         self.dropout = keras.layers.Dropout(dropout)
         self.final_norms: list[keras.layers.LayerNormalization] = []
+        self.final_norms = []
         if norm == "pre":  # the stream of a pre-norm Transformer leaves its last layer unnormalised
-            for name in ("encoder_norm", "decoder_norm"):
-                final = keras.layers.LayerNormalization(epsilon=1e-5, name=name)
-                final.build((None, width))
-                self.final_norms.append(final)
+            self.final_norms = [layer_norm("encoder_norm"), layer_norm("decoder_norm")]
 
-    def _make_tables(self, shared: bool) -> None:
+    def build(self, input_shape: Any = None) -> None:
+        """Makes every weight; `__init__` calls it, so a model has its weights before any data."""
         width, size = self.dimensions["width"], self.vocabulary_size
-        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
-        self.embeddings = self.add_weight(shape=(size, width), initializer=normal, name="embeddings")
+        self.embeddings = self._table("embeddings", size)
         self.source_embeddings = self.embeddings
-        if not shared:
-            shape = (self.source_vocabulary_size, width)
-            fresh = keras.initializers.RandomNormal(stddev=width**-0.5)
-            self.source_embeddings = self.add_weight(
-                shape=shape, initializer=fresh, name="source_embeddings"
-            )
+        if self._config["target_vocabulary_size"] is not None:
+            self.source_embeddings = self._table("source_embeddings", self.source_vocabulary_size)
         self.sides = self.add_weight(shape=(2, width), initializer="zeros", name="sides")
         if self.copy_prior:
-            self.prior_scale = self.add_weight(shape=(size,), initializer="zeros", name="prior_scale")
-            self.prior_shift = self.add_weight(shape=(size,), initializer="zeros", name="prior_shift")
+            self.prior_scale = self.add_weight(
+                shape=(size,), initializer="zeros", name="prior_scale"
+            )
+            self.prior_shift = self.add_weight(
+                shape=(size,), initializer="zeros", name="prior_shift"
+            )
+        for layer in (*self.encoder, *self.decoder, *self.final_norms):
+            layer.build((None, width))
+
+    def _table(self, name: str, size: int) -> keras.Variable:
+        width = self.dimensions["width"]
+        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
+        return self.add_weight(shape=(size, width), initializer=normal, name=name)
 
     def encode(self, source: Tensor, training: bool = False) -> Memory:
         """Reads sources.
@@ -201,7 +207,12 @@ class Seq2Seq(keras.Model):
         return [Cache(ops.zeros(shape), ops.zeros(shape)) for _ in self.decoder]
 
     def step(
-        self, inputs: Tensor, time: Tensor, sides: tuple[int, ...], caches: list[Cache], memory: Memory
+        self,
+        inputs: Tensor,
+        time: Tensor,
+        sides: tuple[int, ...],
+        caches: list[Cache],
+        memory: Memory,
     ) -> tuple[Tensor, list[Cache]]:
         """One step of every row.
 
@@ -313,7 +324,7 @@ class Seq2Seq(keras.Model):
         return logits + ops.cast(_reserved(self.vocabulary_size) * MASKED, logits.dtype)
 
     def _contains(self, source: Tensor) -> Tensor | None:
-        """Which tokens a source contains, by one scatter into [B, V]: no one-hot over its positions."""
+        """Which tokens a source contains, by one scatter into [B, V], without a one-hot."""
         if not self.copy_prior:
             return None
         batch, length = ops.shape(source)

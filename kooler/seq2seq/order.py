@@ -1,7 +1,7 @@
 """Generation order: in which sequence the tokens of a target are written.
 
-A target y₁ … yₙ is laid out in ONE stream z₀ … zₙ that ends with EOS, and the decoder is an ordinary
-decoder over that stream.  Three orders are cases of it:
+A target y₁ … yₙ is laid out in ONE stream z₀ … zₙ that ends with EOS, and the decoder is an
+ordinary decoder over that stream.  Three orders are cases of it:
 
     l2r   z = y₁ y₂ … yₙ EOS          one token a step, from the left end
     r2l   z = yₙ … y₂ y₁ EOS          one token a step, from the right end
@@ -18,11 +18,13 @@ predict, at any depth, and ∏ p(zᵢ | earlier steps) sums to one over all targ
 target ends with EOS in the left slot (the right slot of that step is not counted), an odd one with
 EOS in the right slot.
 
-Positions are signed: `time` counts steps, `side` tells the end (0 left, 1 right) that they count from.
+Positions are signed: `time` counts steps, `side` tells the end (0 left, 1 right) that they count
+from.
 
 The interleaved stream is that of Zhang, Titov, Sennrich, "Fast Interleaved Bidirectional Sequence
-Generation", 2020, https://arxiv.org/abs/2010.14481; one model for two directions told by a tag is that
-of Tan et al., "Efficient Bidirectional Neural Machine Translation", 2019, https://arxiv.org/abs/1908.09329.
+Generation", 2020, https://arxiv.org/abs/2010.14481; one model for two directions told by a tag is
+that of Tan et al., "Efficient Bidirectional Neural Machine Translation", 2019,
+https://arxiv.org/abs/1908.09329.
 """
 
 from typing import NamedTuple
@@ -39,7 +41,7 @@ SIDES = {"l2r": (0,), "r2l": (1,), "mid": (0, 1)}
 
 
 class Layout(NamedTuple):
-    """The stream of a batch of targets, one row per target and order; every field is [batch, rows, slots]."""
+    """The streams of a batch, a row per target and order; each field is [batch, rows, slots]."""
 
     inputs: Tensor  # int32: what the slot reads
     targets: Tensor  # int32: what the slot must predict
@@ -92,7 +94,7 @@ def visible(query_time: Tensor, key_time: Tensor) -> Tensor:
 
 
 def sentence_of(stream: np.ndarray, order: str) -> np.ndarray:
-    """Undoes the layout: the tokens of a stream, without EOS, in the order in which they are read."""
+    """Undoes the layout: a stream's tokens, without EOS, in the order in which they are read."""
     if order == "l2r":
         return stream
     if order == "r2l":

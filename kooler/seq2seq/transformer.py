@@ -4,13 +4,14 @@
     post-norm        x ← LN(x + dropout(f(x)))          (the original)
     pre-norm         x ← x + dropout(f(LN(x)))
 
-Axes: B sentences, R rows of a sentence (orders in training, hypotheses in a search), Q queries, K keys,
-S source tokens, H heads, d width of a head, D = H·d.  The keys and values of the source are computed
-once per sentence and never repeated over its rows: the R·Q queries of a sentence meet them in one
-product.
+Axes: B sentences, R rows of a sentence (orders in training, hypotheses in a search), Q queries, K
+keys, S source tokens, H heads, d width of a head, D = H·d.  The keys and values of the source are
+computed once per sentence and never repeated over its rows: the R·Q queries of a sentence meet them
+in one product.
 
-Sub-layers run through `layer.call`, not `layer(...)`: shapes, masks and dtypes are settled here, and
-on PyTorch, where nothing compiles Keras's bookkeeping away, that is most of the time of a decoding step.
+Sub-layers run through `layer.call`, not `layer(...)`: shapes, masks and dtypes are settled here,
+and on PyTorch, where nothing compiles Keras's bookkeeping away, that is most of the time of a
+decoding step.
 
 Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
 """
@@ -60,7 +61,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Ten
 
 
 def sinusoids(positions: int, width: int) -> np.ndarray:
-    """The position table [positions, width]: sines, then cosines, of geometrically spaced frequencies."""
+    """The position table [positions, width]: sines, then cosines, of falling frequencies."""
     half = width // 2
     frequency = np.exp(np.arange(half) * -(math.log(10000.0) / max(half - 1, 1)))
     angle = np.arange(positions)[:, None] * frequency[None]
@@ -69,7 +70,8 @@ def sinusoids(positions: int, width: int) -> np.ndarray:
 
 
 class Block(keras.layers.Layer):
-    """What encoder and decoder layers share: projections, residual connections, the feed-forward part.
+    """What encoder and decoder layers share: projections, residual connections, the feed-forward
+    part.
 
     Args:
         width: D, the width of the stream.
@@ -84,14 +86,21 @@ class Block(keras.layers.Layer):
     ) -> None:
         super().__init__(**arguments)
         self.width, self.heads, self.norm = width, heads, norm
-        self.self_projection = _dense(3 * width, width, "self_projection")
-        self.self_output = _dense(width, width, "self_output")
-        self.self_norm = _norm(width, "self_norm")
-        self.hidden = _dense(feedforward, width, "hidden", activation="relu")
-        self.output_dense = _dense(width, feedforward, "output")
-        self.feedforward_norm = _norm(width, "feedforward_norm")
+        self.self_projection = keras.layers.Dense(3 * width, name="self_projection")
+        self.self_output = keras.layers.Dense(width, name="self_output")
+        self.self_norm = layer_norm("self_norm")
+        self.feedforward_hidden = keras.layers.Dense(feedforward, "relu", name="feedforward_hidden")
+        self.feedforward_output = keras.layers.Dense(width, name="feedforward_output")
+        self.feedforward_norm = layer_norm("feedforward_norm")
         self.dropout = keras.layers.Dropout(dropout)
-        self.built = True
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights here, under this layer's name: PyTorch needs every path to differ."""
+        for layer in (self.self_projection, self.self_output, self.self_norm):
+            layer.build((None, self.width))
+        self.feedforward_hidden.build((None, self.width))
+        self.feedforward_output.build((None, self.feedforward_hidden.units))
+        self.feedforward_norm.build((None, self.width))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [N, H, Q, d] of the stream [N, Q, D]."""
@@ -109,8 +118,8 @@ class Block(keras.layers.Layer):
 
     def feed_forward(self, x: Tensor, training: bool) -> Tensor:
         """The feed-forward part: the stream [N, Q, D] after it."""
-        hidden = self.hidden.call(self._before(x, self.feedforward_norm))
-        return self._after(x, self.output_dense.call(hidden), self.feedforward_norm, training)
+        hidden = self.feedforward_hidden.call(self._before(x, self.feedforward_norm))
+        return self._after(x, self.feedforward_output.call(hidden), self.feedforward_norm, training)
 
     def _before(self, x: Tensor, norm: keras.layers.LayerNormalization) -> Tensor:
         return norm.call(x) if self.norm == "pre" else x
@@ -136,14 +145,21 @@ class EncoderLayer(Block):
 
 
 class DecoderLayer(Block):
-    """Self-attention over the target stream, attention to the source, then the feed-forward part."""
+    """Self-attention over the target, attention to the source, then the feed-forward part."""
 
     def __init__(self, width: int, heads: int, *parts: Any, **arguments: Any) -> None:
         super().__init__(width, heads, *parts, **arguments)
-        self.source_query = _dense(width, width, "source_query")
-        self.source_projection = _dense(2 * width, width, "source_projection")
-        self.source_output = _dense(width, width, "source_output")
-        self.source_norm = _norm(width, "source_norm")
+        self.source_query = keras.layers.Dense(width, name="source_query")
+        self.source_projection = keras.layers.Dense(2 * width, name="source_projection")
+        self.source_output = keras.layers.Dense(width, name="source_output")
+        self.source_norm = layer_norm("source_norm")
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights of `Block` and those of the attention to the source."""
+        super().build(input_shape)
+        for layer in (self.source_query, self.source_projection, self.source_output):
+            layer.build((None, self.width))
+        self.source_norm.build((None, self.width))
 
     def source(self, encoded: Tensor, mask: Tensor) -> Source:
         """Keys and values of the encoded source [B, S, D]; mask: bool [B, 1, 1, S]."""
@@ -165,7 +181,7 @@ class DecoderLayer(Block):
     def call(
         self, x: Tensor, mask: Tensor, source: Source, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """A whole stream [B·R, Q, D]; mask: bool [B·R, 1, Q, Q].  Also returns the source weights."""
+        """A whole stream [B·R, Q, D] after this layer, and its attention to the source."""
         x = self.attend_to_self(x, *self.project(x), mask, training)
         x, weights = self.attend_to_source(x, source, training)
         return self.feed_forward(x, training), weights
@@ -183,14 +199,6 @@ class DecoderLayer(Block):
         return self.feed_forward(x, False), cache
 
 
-def _dense(units: int, inputs: int, name: str, activation: str | None = None) -> keras.layers.Dense:
-    """A Dense layer with its weights in place, so that a model has weights before its first call."""
-    layer = keras.layers.Dense(units, activation=activation, name=name)
-    layer.build((None, inputs))
-    return layer
-
-
-def _norm(width: int, name: str) -> keras.layers.LayerNormalization:
-    layer = keras.layers.LayerNormalization(epsilon=1e-5, name=name)
-    layer.build((None, width))
-    return layer
+def layer_norm(name: str) -> keras.layers.LayerNormalization:
+    """Layer normalisation with the ε of the common implementations."""
+    return keras.layers.LayerNormalization(epsilon=1e-5, name=name)

@@ -1,0 +1,57 @@
+# Everything on a fresh machine with Python (3.11 or newer) and make: `make demo`, `make test`.
+
+VENV    ?= .venv
+BACKEND ?= jax,torch,tensorflow
+TEST    ?=
+ARGS    ?=
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+python   = $(VENV)/bin/python
+pytest   = $(python) tools/run_tests.py $(BACKEND)
+versions = pyproject.toml constraints.txt
+
+.PHONY: help demo test test-all lint format clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@echo 'make demo         install the JAX backend, train the small title generator, show what it writes'
+	@echo 'make test         install all three backends, run the tests on each'
+	@echo '                  daily: make test BACKEND=jax TEST=tests/core/test_selectors.py ARGS="-k glob"'
+	@echo 'make test-all     the same with the slow tests'
+	@echo 'make lint         check format, style and types'
+	@echo 'make format       put the code into shape'
+	@echo 'make clean        remove caches and the environment $(VENV)'
+
+demo: $(VENV)/installed-demo
+	KERAS_BACKEND=jax $(python) -m kooler demo $(ARGS)
+
+test: $(VENV)/installed-test
+	@$(pytest) $(TEST) $(ARGS)
+
+test-all: $(VENV)/installed-test
+	@$(pytest) -m "" $(TEST) $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+	$(python) -m mypy
+
+format: $(VENV)/installed-test
+	$(python) -m ruff format .
+	$(python) -m ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+
+$(VENV)/installed-demo: $(versions) | some-python
+	@$(PYTHON) tools/environment.py $(VENV) jax,seq2seq
+	@touch $@
+
+$(VENV)/installed-test: $(versions) | some-python
+	@$(PYTHON) tools/environment.py $(VENV) backends,seq2seq,dev
+	@touch $@
+
+.PHONY: some-python
+some-python:
+	@test -n "$(PYTHON)" || { echo 'kooler: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3 …' >&2; exit 1; }

@@ -1,0 +1,277 @@
+"""`generate` writes targets, `score` says how probable they are; both in any generation order.
+
+`order="best"` lets every order of the model propose its candidates and every order score all of
+them:
+
+    score(y)  =  mean_order log p_order(y)  /  length(y)^α.
+
+Left-to-right, right-to-left and from both ends make different mistakes; a target that all of them
+find likely is rarely one (joint scoring of two directions: Liu et al., "Agreement on
+Target-bidirectional Neural Machine Translation", 2016, https://aclanthology.org/N16-1046).
+
+Sources are sorted by length and run in batches of few fixed shapes, each of which is compiled once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from kooler.core.compiled import compiled
+from kooler.core.types import Tensor
+from kooler.seq2seq.model import Seq2Seq
+from kooler.seq2seq.order import (
+    ORDERS,
+    SIDES,
+    START_TAGS,
+    check_order,
+    sentence_of,
+    tokens_per_step,
+)
+from kooler.seq2seq.reserved_ids import PAD, RESERVED
+from kooler.seq2seq.scoring import candidate_scores
+from kooler.seq2seq.search import POSSIBLE, Rules, search, steps_of
+from kooler.seq2seq.shapes import cached, id_lists, source_batches
+
+
+class Generation(NamedTuple):
+    """What `generate` wrote: the N best targets of each source, best first."""
+
+    ids: np.ndarray  # int32 [B, N, T], without EOS, padded with 0
+    scores: np.ndarray  # float32 [B, N], length-normalised; -inf where fewer than N exist
+    log_probs: np.ndarray  # float32 [B, N]; under "best" the mean over the orders
+    orders: np.ndarray  # str [B, N]: the order that wrote it
+
+
+def generate(
+    model: Seq2Seq,
+    source: Any,
+    *,
+    order: str = "best",
+    beam_size: int = 5,
+    n_best: int = 1,
+    length_penalty: float = 1.0,
+    max_length: int | None = None,
+    min_length: int = 0,
+    banned_tokens: Sequence[int] = (),
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    length_counts_eos: bool = True,
+    early_stopping: bool = True,
+    batch_size: int = 64,
+) -> Generation:
+    """Writes a target for each source.
+
+    Args:
+        model: A trained model.
+        source: int [B, S] token ids padded with 0, or a list of lists of ids.
+        order: "l2r", "r2l", "mid", or "best" for the candidates of all the model's orders scored by
+            all.
+        beam_size: Hypotheses kept open at each step; 1 is greedy.
+        n_best: How many targets to return for each source, at most `beam_size`.
+        length_penalty: α; 0 prefers short targets, larger values prefer longer ones.
+        max_length: The most tokens of a target; None is `model.max_length`.
+        min_length: The fewest tokens of a target.
+        banned_tokens: Ids that must not be written.
+        temperature: Set to draw `beam_size` samples instead of searching; 1.0 is the model's
+            distribution.
+        top_k: Sample among the k most probable tokens only.
+        top_p: Sample among the most probable tokens that together reach this probability.
+        seed: Of the samples; those of a source depend on it and on the source's index only.
+        length_counts_eos: Whether the length in the score counts EOS.
+        early_stopping: Stop at `beam_size` finished hypotheses; False goes on until none can enter.
+        batch_size: Sources run together.
+
+    Returns:
+        The targets with their scores.
+
+    Raises:
+        ValueError: For an order that the model did not learn, and for impossible limits.
+
+    Example:
+        >>> generate(model, [[17, 8, 25]], order="mid", beam_size=4).ids[0, 0]
+    """
+    rules = Rules(
+        beam_size=beam_size,
+        max_length=model.max_length if max_length is None else max_length,
+        min_length=min_length,
+        length_penalty=float(length_penalty),
+        length_counts_eos=length_counts_eos,
+        early_stopping=early_stopping,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+    )
+    _check(model, order, n_best, rules, banned_tokens)
+    rows = id_lists(source, model.source_vocabulary_size)
+    banned = np.zeros(model.vocabulary_size, "float32")
+    banned[list(banned_tokens)] = 1.0
+    found: list[list[Hypothesis]] = [[] for _ in rows]
+    for indices, batch in source_batches(rows, batch_size):
+        noise = None if temperature is None else _noise(indices, batch.shape[0], rules, seed)
+        hypotheses = _run(model, batch, order, rules, banned, noise)
+        for index, best in zip(indices, hypotheses, strict=False):
+            found[index] = best[:n_best]
+    return _generation(found, n_best)
+
+
+class Hypothesis(NamedTuple):
+    """One target, as read from left to right."""
+
+    ids: tuple[int, ...]
+    score: float
+    log_prob: float
+    order: str
+
+
+def _run(
+    model: Seq2Seq, source: np.ndarray, order: str, rules: Rules, banned: np.ndarray, noise: Any
+) -> list[list[Hypothesis]]:
+    """The hypotheses of a batch, best first."""
+    if order != "best":
+        return _searched(model, source, order, rules, banned, noise)
+    proposals = [_searched(model, source, name, rules, banned, noise) for name in model.orders]
+    unique = [_unique(groups) for groups in zip(*proposals, strict=True)]
+    targets = [list(found) for found in unique]
+    most = rules.beam_size * len(model.orders)
+    log_probs = candidate_scores(model, source, targets, model.orders, most).mean(axis=1)
+    return [_ranked(found, log_probs[row], rules) for row, found in enumerate(unique)]
+
+
+def _unique(groups: Sequence[list[Hypothesis]]) -> dict[tuple[int, ...], str]:
+    """The different targets that the orders propose, and the first order that proposes each."""
+    found: dict[tuple[int, ...], str] = {}
+    for hypothesis in (hypothesis for group in groups for hypothesis in group):
+        found.setdefault(hypothesis.ids, hypothesis.order)
+    return found
+
+
+def _ranked(
+    found: dict[tuple[int, ...], str], log_probs: np.ndarray, rules: Rules
+) -> list[Hypothesis]:
+    """Candidates by their joint score; of equals the first stays first."""
+    hypotheses = []
+    for (ids, name), log_prob in zip(found.items(), log_probs.tolist(), strict=False):
+        length = len(ids) + 1 if rules.length_counts_eos else max(len(ids), 1)
+        hypotheses.append(Hypothesis(ids, log_prob / length**rules.length_penalty, log_prob, name))
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+
+
+def _searched(
+    model: Seq2Seq, source: np.ndarray, order: str, rules: Rules, banned: np.ndarray, noise: Any
+) -> list[list[Hypothesis]]:
+    """The hypotheses of one order."""
+    key = ("search", order, rules, noise is not None)
+    function = cached(model, key, lambda: _search_function(model, order, rules))
+    arguments = (
+        (source, banned)
+        if noise is None
+        else (source, banned, noise[..., : tokens_per_step(order)])
+    )
+    tokens, log_probs, scores = (ops.convert_to_numpy(part) for part in function(*arguments))
+    result = []
+    for row in range(source.shape[0]):
+        found = []
+        for place in np.flatnonzero(scores[row] > POSSIBLE):
+            stream = tokens[row, place]
+            ids = sentence_of(stream[stream != PAD], order)
+            log_prob, value = float(log_probs[row, place]), float(scores[row, place])
+            found.append(Hypothesis(tuple(ids.tolist()), value, log_prob, order))
+        result.append(found)
+    return result
+
+
+def _search_function(model: Seq2Seq, order: str, rules: Rules) -> Callable[..., Any]:
+    """The search of one order, from sources to the pool, as one function of arrays."""
+    per_step, sides = tokens_per_step(order), SIDES[order]
+    slots = steps_of(rules.max_length, per_step) * per_step
+
+    def function(source: Tensor, banned: Tensor, noise: Tensor | None = None) -> Any:
+        batch = source.shape[0]
+        memory = model.encode(source)
+        tags = ops.convert_to_tensor(np.array(START_TAGS[order], "int32"))
+        start = ops.broadcast_to(tags, (batch, per_step))
+
+        def step(caches: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+            logits, caches = model.step(inputs, time, sides, caches, memory)
+            return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), caches
+
+        caches = model.empty_caches(batch * rules.beam_size, slots)
+        pool = search(step, caches, start, rules, banned=banned, noise=noise)
+        return pool.tokens, pool.log_probs, pool.scores
+
+    return compiled(function, model.variables)
+
+
+def _noise(indices: list[int], batch: int, rules: Rules, seed: int) -> np.ndarray:
+    """float32 [steps, B, K, 2]: the uniform numbers of each source, from the seed and its index."""
+    shape = (steps_of(rules.max_length, 1), rules.beam_size, 2)
+    noise = np.zeros((shape[0], batch, *shape[1:]), "float32")
+    for row, index in enumerate(indices):
+        noise[:, row] = np.random.default_rng([seed, index]).random(shape, dtype="float32")
+    return noise
+
+
+def _generation(found: list[list[Hypothesis]], n_best: int) -> Generation:
+    """Hypotheses as arrays."""
+    longest = max((len(hypothesis.ids) for row in found for hypothesis in row), default=0)
+    shape = (len(found), n_best)
+    result = Generation(
+        np.full((*shape, longest), PAD, "int32"),
+        np.full(shape, -np.inf, "float32"),
+        np.full(shape, -np.inf, "float32"),
+        np.full(shape, "", f"<U{max(map(len, ORDERS))}"),
+    )
+    for row, hypotheses in enumerate(found):
+        for place, hypothesis in enumerate(hypotheses):
+            result.ids[row, place, : len(hypothesis.ids)] = hypothesis.ids
+            result.scores[row, place] = hypothesis.score
+            result.log_probs[row, place] = hypothesis.log_prob
+            result.orders[row, place] = hypothesis.order
+    return result
+
+
+def _check(
+    model: Seq2Seq, order: str, n_best: int, rules: Rules, banned_tokens: Sequence[int]
+) -> None:
+    """Raises ValueError for settings that no search can satisfy."""
+    check_order(order, (*model.orders, "best"))
+    if rules.beam_size < 1:
+        raise ValueError(f"`beam_size` must be at least 1, received beam_size={rules.beam_size}.")
+    if not 1 <= n_best <= rules.beam_size:
+        raise ValueError(
+            f"`n_best` must be from 1 to `beam_size`, received n_best={n_best}, "
+            f"beam_size={rules.beam_size}. Raise `beam_size`."
+        )
+    if not 0 <= rules.min_length <= rules.max_length or rules.max_length < 1:
+        raise ValueError(
+            f"Lengths must satisfy 0 ≤ min_length ≤ max_length and 1 ≤ max_length, received "
+            f"min_length={rules.min_length}, max_length={rules.max_length}."
+        )
+    for token in banned_tokens:
+        if not RESERVED <= token < model.vocabulary_size:
+            raise ValueError(
+                f"`banned_tokens` must hold ids from {RESERVED} to {model.vocabulary_size - 1}, "
+                f"received {token}."
+            )
+    _check_sampling(rules)
+
+
+def _check_sampling(rules: Rules) -> None:
+    if rules.temperature is None and (rules.top_k is not None or rules.top_p is not None):
+        raise ValueError(
+            f"`top_k` and `top_p` shape samples, received top_k={rules.top_k}, top_p={rules.top_p} "
+            "without `temperature`. Set temperature=1.0 to sample."
+        )
+    if rules.temperature is not None and not rules.temperature > 0:
+        raise ValueError(
+            f"`temperature` must be positive, received {rules.temperature}. "
+            "For the most probable target leave it out and use beam_size=1."
+        )
+    if rules.top_k is not None and rules.top_k < 1:
+        raise ValueError(f"`top_k` must be at least 1, received {rules.top_k}.")
+    if rules.top_p is not None and not 0 < rules.top_p <= 1:
+        raise ValueError(f"`top_p` must be above 0 and at most 1, received {rules.top_p}.")

@@ -1,0 +1,88 @@
+"""How probable a target is: its exact log-probability in any generation order.
+
+    log p_order(y | x)  =  Σ_i w_i · log p(z_i | earlier steps, x)
+
+with z the stream of `order.py`, EOS included.  Several targets of one source share one run of the
+encoder, in every order at once; this is the re-scorer of `generate`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from kooler.core.compiled import compiled
+from kooler.core.types import Tensor
+from kooler.seq2seq.model import Seq2Seq
+from kooler.seq2seq.order import ORDERS, check_order, layout
+from kooler.seq2seq.shapes import cached, id_lists, rounded, source_batches
+
+
+def score(
+    model: Seq2Seq, source: Any, target: Any, *, order: str = "l2r", batch_size: int = 64
+) -> np.ndarray:
+    """The exact log-probability of each target in one order.
+
+    Args:
+        model: A trained model.
+        source: int [B, S] token ids padded with 0, or a list of lists.
+        target: int [B, T] token ids padded with 0, or a list of lists; no EOS.
+        order: "l2r", "r2l" or "mid".
+        batch_size: Pairs run together.
+
+    Returns:
+        log p(target | source), EOS included, float32 [B].
+
+    Raises:
+        ValueError: If the model did not learn `order` or the numbers of sources and targets differ.
+    """
+    check_order(order, model.orders)
+    sources = id_lists(source, model.source_vocabulary_size)
+    targets = id_lists(target, model.vocabulary_size, name="target")
+    if len(sources) != len(targets):
+        raise ValueError(
+            f"`source` and `target` must be equally many, received {len(sources)} sources "
+            f"and {len(targets)} targets."
+        )
+    result = np.zeros(len(sources), "float32")
+    for indices, batch in source_batches(sources, batch_size):
+        chosen = [[targets[index]] for index in indices]
+        scores = candidate_scores(model, batch, chosen, (order,))
+        result[indices] = scores[: len(indices), 0, 0]
+    return result
+
+
+def candidate_scores(
+    model: Seq2Seq,
+    source: np.ndarray,
+    targets: list[list[tuple[int, ...]]],
+    orders: tuple[str, ...],
+    most: int = 1,
+) -> np.ndarray:
+    """Scores the targets of each source, float [B, orders, most]."""
+    longest = max((len(ids) for row in targets for ids in row), default=0)
+    padded = np.zeros((source.shape[0], most, rounded(longest)), "int32")
+    for row, candidates in enumerate(targets):
+        for place, ids in enumerate(candidates):
+            padded[row, place, : len(ids)] = ids
+    function = cached(model, ("score", orders), lambda: _score_function(model, orders))
+    return np.asarray(ops.convert_to_numpy(function(source, padded)))
+
+
+def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., Any]:
+    """Teacher-forced scores of several targets a source, its encoder run once."""
+    indices = np.array([ORDERS.index(order) for order in orders], "int32")
+
+    def function(source: Tensor, target: Tensor) -> Tensor:
+        batch, most, length = target.shape
+        rows = ops.reshape(ops.tile(target[:, None], (1, len(orders), 1, 1)), (batch, -1, length))
+        order = ops.convert_to_tensor(np.repeat(indices, most)[None])
+        streams = layout(rows, order)
+        logits, _ = model.decode(streams, model.encode(source))
+        log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+        chosen = ops.take_along_axis(log_probs, streams.targets[..., None], axis=-1)[..., 0]
+        total = ops.sum(ops.where(streams.weight > 0, chosen, 0.0), axis=-1)
+        return ops.reshape(total, (batch, len(orders), most))
+
+    return compiled(function, model.variables)

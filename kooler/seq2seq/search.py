@@ -1,0 +1,340 @@
+"""One search loop for every generation order: beam search, greedy (beam 1), and sampling.
+
+The loop knows no model and no text.  It is given a step function
+
+    step(state, inputs [B, K, C], time)  →  log p [B, K, C, V], state
+
+which scores the C tokens of the next step of K hypotheses of B sentences (C is 1 for `l2r` and
+`r2l`, 2 for `mid`), and a state whose tensors have B·K rows, reordered as hypotheses are dropped
+and doubled.
+
+Each step extends every hypothesis by its best continuations.  A continuation *finishes* its
+hypothesis when a slot writes EOS: with C = 1 it costs log p(EOS); with C = 2 the left slot's EOS
+costs log p_left(EOS) alone, the right slot's costs log p_left(token) + log p_right(EOS).  A
+finished hypothesis leaves the beam for a pool and pays for nothing afterwards; one is taken into
+the pool if it ranks among the K best of all continuations.  The pool is ordered by
+
+    score  =  log p(y) / length(y)^α,
+
+the length counting EOS or not.  A sentence is done once K hypotheses have finished, or, with
+`early_stopping=False`, once no open hypothesis can still enter its pool.  Everything has a fixed
+shape, a done sentence is frozen, and every result is complete: where the length limit is reached,
+EOS is the only continuation left.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from kooler.core.types import Tensor
+from kooler.seq2seq.reserved_ids import EOS, PAD
+
+IMPOSSIBLE = -1e9  # the log-probability of what must not happen
+POSSIBLE = -1e8  # anything below cannot happen; sums of a few IMPOSSIBLEs stay finite in float32
+
+Step = Callable[[Any, Tensor, Tensor], tuple[Tensor, Any]]
+
+
+class Rules(NamedTuple):
+    """What a search looks for."""
+
+    beam_size: int = 5
+    max_length: int = 64
+    min_length: int = 0
+    length_penalty: float = 1.0
+    length_counts_eos: bool = True
+    early_stopping: bool = True
+    temperature: float | None = None  # sampling, if set
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+class Pool(NamedTuple):
+    """The finished hypotheses of each sentence, best first."""
+
+    tokens: Tensor  # int32 [B, K, slots]: streams without EOS, padded with 0
+    log_probs: Tensor  # float32 [B, K]
+    scores: Tensor  # float32 [B, K]; below POSSIBLE where the place is empty
+    count: Tensor  # int32 [B]: how many have finished so far
+
+
+class Beam(NamedTuple):
+    """The open hypotheses of each sentence."""
+
+    tokens: Tensor  # int32 [B, K, slots]
+    log_probs: Tensor  # float32 [B, K]
+    inputs: Tensor  # int32 [B, K, C]: what the next step reads
+
+
+class Continuations(NamedTuple):
+    """Ways to go on, M for each sentence."""
+
+    tokens: Tensor  # int32 [B, M, C]; the tokens of a step, PAD from EOS on
+    parent: Tensor  # int32 [B, M]: the hypothesis that is extended
+    log_probs: Tensor  # float32 [B, M]: of the whole hypothesis
+    length: Tensor  # int32 [B, M]: tokens so far, without EOS
+    finished: Tensor  # bool [B, M]
+
+
+def search(
+    step: Step,
+    state: Any,
+    start: Tensor,
+    rules: Rules,
+    *,
+    banned: Tensor,
+    noise: Tensor | None = None,
+) -> Pool:
+    """Searches for the best targets.
+
+    Args:
+        step: Scores the next step of every hypothesis.
+        state: A nest of tensors with B·K rows, handed from step to step.
+        start: int32 [B, C], the start tags.
+        rules: Beam size, limits, length penalty, sampling.
+        banned: float32 [V], 1 for tokens that must not be written.
+        noise: float32 [steps, B, K, C] uniform numbers in [0, 1), for sampling.
+
+    Returns:
+        The K best finished hypotheses of each sentence.
+    """
+    batch, per_step = start.shape
+    beam_size, steps = rules.beam_size, steps_of(rules.max_length, per_step)
+    beam = _first_beam(start, beam_size, steps * per_step, together=noise is not None)
+    pool = Pool(
+        ops.full((batch, beam_size, steps * per_step), PAD, dtype="int32"),
+        ops.full((batch, beam_size), IMPOSSIBLE, dtype="float32"),
+        ops.full((batch, beam_size), IMPOSSIBLE, dtype="float32"),
+        ops.zeros((batch,), dtype="int32"),
+    )
+
+    def unfinished(time: Tensor, beam: Beam, pool: Pool, state: Any) -> Tensor:
+        return ops.any(ops.logical_not(_done(beam, pool, rules)))
+
+    def advance(time: Tensor, beam: Beam, pool: Pool, state: Any) -> tuple[Any, ...]:
+        log_probs, state = step(state, beam.inputs, time)
+        limited = log_probs + _limits(time, per_step, rules, banned)
+        if noise is None:
+            ways = _best_continuations(beam, limited, time)
+        else:
+            ways = _sampled_continuations(
+                beam, log_probs, limited, time, ops.take(noise, time, 0), rules
+            )
+        pool = _collect(pool, beam, ways, time, rules)
+        beam, parent = _go_on(beam, ways, time, keep_places=noise is not None)
+        return time + 1, beam, pool, _reordered(state, parent)
+
+    loop = (ops.convert_to_tensor(0, dtype="int32"), beam, pool, state)
+    return _while(unfinished, advance, loop, steps)[2]
+
+
+def steps_of(max_length: int, per_step: int) -> int:
+    """Steps that suffice for `max_length` tokens and EOS."""
+    return max_length // per_step + 1
+
+
+def _while(condition: Any, body: Any, loop: tuple[Any, ...], steps: int) -> tuple[Any, ...]:
+    """`ops.while_loop` over nests: Keras's TensorFlow and PyTorch loops want flat tuples."""
+    flat = keras.tree.flatten(loop)
+
+    def packed(values: tuple[Any, ...]) -> Any:
+        return keras.tree.pack_sequence_as(loop, list(values))
+
+    result = ops.while_loop(
+        lambda *values: condition(*packed(values)),
+        lambda *values: tuple(keras.tree.flatten(body(*packed(values)))),
+        tuple(flat),
+        maximum_iterations=steps,
+    )
+    return packed(result)
+
+
+def _first_beam(start: Tensor, beam_size: int, slots: int, together: bool) -> Beam:
+    """One empty hypothesis; `together` opens all places with it, as independent samples."""
+    batch, per_step = start.shape
+    only_first = ops.where(
+        ops.equal(ops.arange(beam_size), 0), 0.0, 0.0 if together else IMPOSSIBLE
+    )
+    return Beam(
+        ops.full((batch, beam_size, slots), PAD, dtype="int32"),
+        ops.broadcast_to(ops.cast(only_first, "float32"), (batch, beam_size)),
+        ops.broadcast_to(start[:, None, :], (batch, beam_size, per_step)),
+    )
+
+
+def _limits(time: Tensor, per_step: int, rules: Rules, banned: Tensor) -> Tensor:
+    """What this step forbids, [C, V]: banned tokens, EOS too early, anything else too late."""
+    position = time * per_step + ops.arange(per_step, dtype="int32")  # [C]
+    eos = ops.cast(ops.equal(ops.arange(banned.shape[0]), EOS), "float32")
+    early = ops.cast(position < rules.min_length, "float32")[:, None]
+    late = ops.cast(position >= rules.max_length, "float32")[:, None]
+    return (banned * (1 - eos) + early * eos + late * (1 - eos)) * IMPOSSIBLE
+
+
+def _best_continuations(beam: Beam, log_probs: Tensor, time: Tensor) -> Continuations:
+    """Every continuation that can rank among the K best finished or the K best open ones."""
+    batch, beam_size, per_step, vocabulary = log_probs.shape
+    width = min(beam_size + 1, vocabulary)  # one of them may be EOS
+    best, tokens = ops.top_k(log_probs, width)  # [B, K, C, W]
+    tokens = ops.cast(tokens, "int32")
+    if per_step == 2:
+        best, tokens = _pairs(best, tokens)  # [B, K, W·W], [B, K, W·W, 2]
+    else:
+        best, tokens = best[:, :, 0, :], tokens[:, :, 0, :, None]
+    ways = best.shape[2]
+    parent = ops.broadcast_to(ops.arange(beam_size, dtype="int32")[None, :, None], best.shape)
+    log_probs = beam.log_probs[..., None] + best
+    return _continuations(
+        ops.reshape(tokens, (batch, beam_size * ways, per_step)),
+        ops.reshape(parent, (batch, beam_size * ways)),
+        ops.reshape(log_probs, (batch, beam_size * ways)),
+        time,
+    )
+
+
+def _pairs(best: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs of a left and a right token; a left EOS stands alone, once, at its own cost."""
+    batch, beam_size, _, width = best.shape
+    shape = (batch, beam_size, width, width)
+    left = ops.broadcast_to(best[:, :, 0, :, None], shape)
+    right = ops.broadcast_to(best[:, :, 1, None, :], shape)
+    left_token = ops.broadcast_to(tokens[:, :, 0, :, None], shape)
+    right_token = ops.broadcast_to(tokens[:, :, 1, None, :], shape)
+    ended = ops.equal(left_token, EOS)
+    once = ops.where(ops.equal(ops.arange(width), 0), 0.0, IMPOSSIBLE)
+    total = left + ops.where(ended, ops.cast(once, "float32"), right)
+    flat = (batch, beam_size, width * width)
+    pair = ops.stack([ops.reshape(left_token, flat), ops.reshape(right_token, flat)], axis=-1)
+    return ops.reshape(total, flat), pair
+
+
+def _continuations(
+    tokens: Tensor, parent: Tensor, log_probs: Tensor, time: Tensor
+) -> Continuations:
+    """Finds where the tokens of a step end."""
+    per_step = tokens.shape[-1]
+    is_eos = ops.cast(ops.equal(tokens, EOS), "int32")
+    after = ops.cumsum(is_eos, axis=-1)  # [B, M, C]: 0 before EOS, at least 1 from it on
+    written = ops.sum(ops.cast(ops.equal(after, 0), "int32"), axis=-1)
+    return Continuations(
+        ops.where(ops.equal(after, 0), tokens, PAD),
+        parent,
+        log_probs,
+        time * per_step + written,
+        written < per_step,
+    )
+
+
+def _sampled_continuations(
+    beam: Beam, log_probs: Tensor, limited: Tensor, time: Tensor, noise: Tensor, rules: Rules
+) -> Continuations:
+    """One continuation of each hypothesis, drawn with the uniform numbers `noise` [B, K, C]."""
+    tokens = _drawn(limited, noise, rules)  # [B, K, C]
+    cost = ops.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+    if tokens.shape[-1] == 2:
+        ended = ops.equal(tokens[..., 0], EOS)
+        total = cost[..., 0] + ops.where(ended, 0.0, cost[..., 1])
+    else:
+        total = cost[..., 0]
+    places = ops.arange(tokens.shape[1], dtype="int32")
+    parent = ops.broadcast_to(places, tokens.shape[:2])
+    return _continuations(tokens, parent, beam.log_probs + total, time)
+
+
+def _drawn(log_probs: Tensor, noise: Tensor, rules: Rules) -> Tensor:
+    """Inverse-transform sampling of the tempered, truncated distribution; best tokens first."""
+    vocabulary = log_probs.shape[-1]
+    scaled, tokens = ops.top_k(
+        log_probs / rules.temperature, min(rules.top_k or vocabulary, vocabulary)
+    )
+    probability = ops.softmax(scaled, axis=-1)
+    before = ops.cumsum(probability, axis=-1) - probability
+    if rules.top_p is not None:
+        probability = ops.where(before < rules.top_p, probability, 0.0)
+    upto = ops.cumsum(probability, axis=-1)
+    passed = ops.cast(upto <= noise[..., None] * upto[..., -1:], "int32")
+    possible = ops.sum(ops.cast(probability > 0, "int32"), axis=-1)
+    chosen = ops.minimum(ops.sum(passed, axis=-1), possible - 1)
+    return ops.cast(ops.take_along_axis(tokens, chosen[..., None], axis=-1)[..., 0], "int32")
+
+
+def _collect(pool: Pool, beam: Beam, ways: Continuations, time: Tensor, rules: Rules) -> Pool:
+    """Takes the finished continuations that rank among the K best of all into the pool."""
+    beam_size = beam.log_probs.shape[1]
+    threshold = ops.top_k(ways.log_probs, beam_size)[0][:, -1:]
+    open_still = ops.logical_not(_done(beam, pool, rules))[:, None]
+    taken = ways.finished & (ways.log_probs >= threshold) & (ways.log_probs > POSSIBLE) & open_still
+    log_probs, index = ops.top_k(ops.where(taken, ways.log_probs, IMPOSSIBLE), beam_size)
+    length = ops.take_along_axis(ways.length, index, axis=1)
+    new = Pool(
+        _extended(beam, ways, index, time),
+        log_probs,
+        _score(log_probs, length, rules),
+        ops.sum(ops.cast(log_probs > POSSIBLE, "int32"), axis=1),
+    )
+    scores, order = ops.top_k(ops.concatenate([pool.scores, new.scores], axis=1), beam_size)
+    tokens = ops.concatenate([pool.tokens, new.tokens], axis=1)
+    log_probs = ops.concatenate([pool.log_probs, new.log_probs], axis=1)
+    return Pool(
+        _rows(tokens, order),
+        ops.take_along_axis(log_probs, order, axis=1),
+        scores,
+        pool.count + new.count,
+    )
+
+
+def _go_on(beam: Beam, ways: Continuations, time: Tensor, keep_places: bool) -> tuple[Beam, Tensor]:
+    """The K best open continuations become the beam; `keep_places` keeps samples where they are."""
+    beam_size = beam.log_probs.shape[1]
+    log_probs = ops.where(ways.finished, IMPOSSIBLE, ways.log_probs)
+    if keep_places:
+        index = ops.broadcast_to(ops.arange(beam_size, dtype="int32"), log_probs.shape)
+    else:
+        log_probs, index = ops.top_k(log_probs, beam_size)
+    parent = ops.take_along_axis(ways.parent, index, axis=1)
+    inputs = _rows(ways.tokens, index)
+    return Beam(_extended(beam, ways, index, time), log_probs, inputs), parent
+
+
+def _extended(beam: Beam, ways: Continuations, index: Tensor, time: Tensor) -> Tensor:
+    """The whole streams of the continuations `index` [B, K]."""
+    earlier = _rows(beam.tokens, ops.take_along_axis(ways.parent, index, axis=1))
+    written = _rows(ways.tokens, index)
+    return ops.slice_update(earlier, (0, 0, time * written.shape[-1]), written)
+
+
+def _rows(tokens: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` [B, K] of tokens [B, M, n]."""
+    shape = (*index.shape, tokens.shape[-1])
+    return ops.take_along_axis(tokens, ops.broadcast_to(index[..., None], shape), axis=1)
+
+
+def _reordered(state: Any, parent: Tensor) -> Any:
+    """Each tensor's rows follow the hypothesis that they belong to."""
+    batch, beam_size = parent.shape
+    if beam_size == 1:
+        return state
+    first = ops.arange(batch, dtype="int32")[:, None] * beam_size
+    index = ops.reshape(first + ops.cast(parent, "int32"), (batch * beam_size,))
+    return keras.tree.map_structure(lambda rows: ops.take(rows, index, axis=0), state)
+
+
+def _score(log_probs: Tensor, length: Tensor, rules: Rules) -> Tensor:
+    """The normalised score, log p / length^α; what is impossible stays so."""
+    counted = ops.cast(length + 1 if rules.length_counts_eos else ops.maximum(length, 1), "float32")
+    score = log_probs / counted**rules.length_penalty
+    return ops.where(log_probs > POSSIBLE, score, IMPOSSIBLE)
+
+
+def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
+    """Whether each sentence's pool is final, bool [B]."""
+    best_open = ops.max(beam.log_probs, axis=1)
+    exhausted = best_open < POSSIBLE
+    beam_size = beam.log_probs.shape[1]
+    if rules.early_stopping:
+        return exhausted | (pool.count >= beam_size)
+    longest = rules.max_length + 1 if rules.length_counts_eos else max(rules.max_length, 1)
+    reachable = best_open / float(longest) ** rules.length_penalty
+    return exhausted | (pool.scores[:, -1] >= reachable)

@@ -1,0 +1,277 @@
+"""Settings: everything that decides how a model is built and trained, in one place.
+
+`Settings` is a frozen dataclass.  Its fields are the flags of `kooler train` (`learning_rate` is
+`--learning-rate`), its help texts are theirs, its defaults too, and `settings.json` in a run
+directory is its dictionary: there is no second list.  A `Settings` object that exists is valid.
+"""
+
+import difflib
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any, get_args, get_type_hints
+
+ORDERS = ("l2r", "r2l", "mid")
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _setting(default: Any, help: str, rule: Rule | None = None, may_change: bool = False) -> Any:
+    """A field: its default, the text of `--help`, what a value must fulfil, and whether a resumed
+    run may differ in it."""
+    return field(default=default, metadata={"help": help, "rule": rule, "may_change": may_change})
+
+
+def _one_of(*choices: str) -> Rule:
+    return (lambda value: value in choices), "one of " + ", ".join(choices)
+
+
+def _at_least(bound: float) -> Rule:
+    return (lambda value: bound <= value < float("inf")), f"at least {bound}"
+
+
+def _above(bound: float) -> Rule:
+    return (lambda value: bound < value < float("inf")), f"above {bound}"
+
+
+def _share() -> Rule:
+    return (lambda value: 0 <= value < 1), "at least 0 and below 1"
+
+
+def _some_orders() -> Rule:
+    def rule(value: tuple[str, ...]) -> bool:
+        return bool(value) and set(value) <= set(ORDERS) and len(set(value)) == len(value)
+
+    return rule, "a choice of l2r, r2l, mid, each once, separated by commas"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to build and train a model.  Every field can be left at its default.
+
+    Example:
+        >>> Settings(width=96, learning_rate=2e-3).updates
+        10000
+
+    Raises:
+        ValueError: If a value does not fulfil its rule; the text names value, rule and way out.
+    """
+
+    size: str = _setting("tiny", "Size of the network.", _one_of("tiny", "small", "base"))
+    layers: int | None = _setting(None, "Layers of encoder and of decoder.", _at_least(1))
+    width: int | None = _setting(None, "Numbers per token inside the network.", _at_least(2))
+    heads: int | None = _setting(None, "Attention heads; they divide the width.", _at_least(1))
+    feedforward: int | None = _setting(None, "Width of the feed-forward layers.", _at_least(1))
+    orders: tuple[str, ...] = _setting(
+        ORDERS,
+        "Orders in which the one network learns to write: from the left end, from the right end, "
+        "from both ends to the middle.",
+        _some_orders(),
+    )
+    norm: str = _setting(
+        "post", "Layer normalisation after or before each block.", _one_of("post", "pre")
+    )
+    dropout: float = _setting(0.1, "Share of activations dropped in training.", _share())
+    label_smoothing: float = _setting(
+        0.1, "Share of the probability that the target spreads over the vocabulary.", _share()
+    )
+    copy_prior: bool = _setting(
+        False, "Raise the scores of tokens that occur in the source, by learned amounts."
+    )
+    order_sampling: str = _setting(
+        "all",
+        "Train every example in all orders at once, or in one that is drawn for it.",
+        _one_of("all", "one"),
+    )
+    tokenizer: str = _setting(
+        "bpe",
+        "Pieces of text that become tokens: learned subwords, characters, or words.",
+        _one_of("bpe", "characters", "words"),
+    )
+    vocabulary_size: int = _setting(
+        8000, "Largest number of different tokens, the six reserved ones included.", _at_least(16)
+    )
+    source_length: int = _setting(
+        256, "Longest source in tokens; a longer one is cut.", _at_least(1)
+    )
+    target_length: int = _setting(64, "Longest target in tokens.", _at_least(1))
+    batch_tokens: int = _setting(
+        4096, "Tokens in a batch, padding and both sides counted.", _at_least(1)
+    )
+    updates: int = _setting(10000, "Stop after this many updates.", _at_least(1), may_change=True)
+    minutes: float | None = _setting(
+        None, "Stop after this many minutes of training.", _above(0), may_change=True
+    )
+    learning_rate: float = _setting(1e-3, "Highest learning rate.", _above(0))
+    warmup: int = _setting(
+        1000, "Updates during which the learning rate grows from 0.", _at_least(0)
+    )
+    schedule: str = _setting(
+        "inverse_sqrt",
+        "How the learning rate falls after the warm-up.",
+        _one_of("inverse_sqrt", "cosine", "constant"),
+    )
+    clipnorm: float | None = _setting(
+        1.0, "Largest norm of all gradients together; 0 clips nothing.", _at_least(0)
+    )
+    beta1: float = _setting(0.9, "Adam's decay of the mean gradient.", _share())
+    beta2: float = _setting(0.98, "Adam's decay of the mean squared gradient.", _share())
+    weight_decay: float = _setting(0.0, "Decoupled weight decay.", _at_least(0))
+    average: int = _setting(
+        5,
+        "Average the weights of this many last checkpoints at the end; 1 averages nothing.",
+        _at_least(1),
+        may_change=True,
+    )
+    seed: int = _setting(0, "Seed of everything random.", _at_least(0))
+    checkpoint_every: int = _setting(
+        500, "Updates between two checkpoints.", _at_least(1), may_change=True
+    )
+    evaluate_every: int = _setting(
+        500, "Updates between two evaluations on the dev set.", _at_least(1), may_change=True
+    )
+    patience: int = _setting(
+        10,
+        "Stop after this many evaluations without a better dev loss; 0 never stops.",
+        _at_least(0),
+        may_change=True,
+    )
+    precision: str = _setting(
+        "float32", "Numbers of the computation.", _one_of("float32", "mixed_bfloat16")
+    )
+    skip_bad_lines: bool = _setting(
+        False, "Leave out lines that cannot be read, and count them, instead of stopping."
+    )
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for entry in fields(self):
+            value = _converted(getattr(self, entry.name), hints[entry.name])
+            object.__setattr__(self, entry.name, value)
+            _check_value(entry, value, hints[entry.name])
+        _check_together(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as values that JSON knows."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
+        """The settings of a dictionary, as `to_dict` makes it.
+
+        Args:
+            values: Names and values; a missing name takes its default.
+
+        Raises:
+            ValueError: If a name is unknown (the nearest known one is named) or a value is wrong.
+        """
+        known = [entry.name for entry in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(_unknown(name, known))
+        return cls(**values)
+
+    def resumed_with(self, changes: Mapping[str, Any]) -> "Settings":
+        """The settings of a run that continues, with the changes that do not alter its path.
+
+        Args:
+            changes: Names and new values; a value equal to the old one is no change.
+
+        Raises:
+            ValueError: If a setting would change that the trained weights depend on.
+        """
+        changed = replace(self, **changes)
+        for entry in fields(self):
+            old, new = getattr(self, entry.name), getattr(changed, entry.name)
+            if old != new and not _may_change(entry, self.schedule):
+                raise ValueError(
+                    f"`{entry.name}` was {_shown(old)} when the run started, received "
+                    f"{entry.name}={_shown(new)}, and cannot change in the middle. "
+                    "Resume without it, or train in a fresh run directory."
+                )
+        return changed
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a field: `learning_rate` → `--learning-rate`."""
+    return "--" + name.replace("_", "-")
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """What JSON and the command line write differently: 1 for 1.0, "l2r,mid" for a tuple."""
+    if float in _kinds(kind) and type(value) is int:
+        return float(value)
+    if tuple[str, ...] in _kinds(kind):
+        return _names(value)
+    return value
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(","))
+    return tuple(value) if isinstance(value, Iterable) else value
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _check_value(entry: Field[Any], value: Any, kind: Any) -> None:
+    if value is None and type(None) in _kinds(kind):
+        return
+    rule = entry.metadata["rule"]
+    if not _has_kind(value, kind):
+        raise ValueError(_wrong(entry, value, _in_words(kind)))
+    if rule and not rule[0](value):
+        raise ValueError(_wrong(entry, value, rule[1]))
+
+
+def _has_kind(value: Any, kind: Any) -> bool:
+    if tuple[str, ...] in _kinds(kind):
+        return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    return type(value) in _kinds(kind)  # `True` is no number here
+
+
+def _in_words(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return next((words[part] for part in _kinds(kind) if part in words), "a list of texts")
+
+
+def _wrong(entry: Field[Any], value: Any, rule: str) -> str:
+    return (
+        f"`{entry.name}` must be {rule}, received {entry.name}={_shown(value)}. "
+        f"Its default is {_shown(entry.default)}."
+    )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.schedule == "cosine" and settings.warmup >= settings.updates:
+        raise ValueError(
+            f"`warmup` must be below `updates` with schedule=cosine, received "
+            f"warmup={settings.warmup}, updates={settings.updates}. Shorten the warm-up."
+        )
+    if settings.width and settings.heads and settings.width % settings.heads:
+        raise ValueError(
+            f"`heads` must divide `width`, received heads={settings.heads}, "
+            f"width={settings.width}. Choose a width that is a multiple of the heads."
+        )
+
+
+def _may_change(entry: Field[Any], schedule: str) -> bool:
+    if entry.name == "updates" and schedule == "cosine":
+        return False  # the cosine ends at the last update, so every step depends on it
+    return bool(entry.metadata["may_change"])
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return (
+        f"unknown setting `{name}`; the nearest known one is `{near[0]}`. "
+        "Correct the name, or update kooler if a newer version wrote it."
+    )
