@@ -179,15 +179,20 @@ def flush(model: Any) -> None:
 def settle(model: Any, reason: str) -> None:
     """Tells the wrappers of a model, outside of a step, that it is time to decide what waits."""
     optimizer = getattr(model, "optimizer", None)
-    outermost = next(iter(wrappers_in(optimizer)), None)
-    if outermost is None or not optimizer.built:
+    outermost = list(outermost_wrappers(optimizer))
+    if not outermost or not optimizer.built:
         return
+
+    def tell() -> None:
+        for wrapper in outermost:
+            wrapper.settle(reason)
+
     if keras.backend.backend() == "jax":
         model.jax_state_sync()
     if keras.backend.backend() == "tensorflow":
-        model.distribute_strategy.run(functools.partial(outermost.settle, reason))
+        model.distribute_strategy.run(tell)
     else:
-        outermost.settle(reason)
+        tell()
     compat.separate_buffers([*model.variables, *optimizer.variables])
 
 
@@ -249,14 +254,21 @@ def observe() -> None:
     compat.observe_compile(_compiled)
 
 
-def wrappers_in(optimizer: Any) -> Iterator[Attachable]:
-    """The wrappers in an optimizer, outermost first, through whatever of Keras's lies between."""
-    if optimizer is None:
-        return
+def outermost_wrappers(optimizer: Any) -> Iterator[Attachable]:
+    """The wrappers that stand in no other wrapper, through whatever of Keras's lies around them."""
     if isinstance(optimizer, Attachable):
         yield optimizer
-    for inner in inner_optimizers(optimizer):
-        yield from wrappers_in(inner)
+    elif optimizer is not None:
+        for inner in inner_optimizers(optimizer):
+            yield from outermost_wrappers(inner)
+
+
+def wrappers_in(optimizer: Any) -> Iterator[Attachable]:
+    """All wrappers in an optimizer, outermost first."""
+    for wrapper in outermost_wrappers(optimizer):
+        yield wrapper
+        for inner in inner_optimizers(wrapper):
+            yield from wrappers_in(inner)
 
 
 def inner_optimizers(optimizer: Any) -> list[Any]:
@@ -267,8 +279,7 @@ def inner_optimizers(optimizer: Any) -> list[Any]:
 
 
 def _compiled(model: Any) -> None:
-    has_wrappers = next(iter(wrappers_in(getattr(model, "optimizer", None))), None) is not None
-    if has_wrappers or ATTRIBUTE in model.__dict__:
+    if any(outermost_wrappers(getattr(model, "optimizer", None))) or ATTRIBUTE in model.__dict__:
         attachment_of(model).refresh()
 
 

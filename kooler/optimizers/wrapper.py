@@ -194,11 +194,13 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
 
     def settle(self, reason: str) -> None:
         """Decides about what waits here, then in the wrappers inside."""
+        if not self.built:
+            return
         variables = self._book.variables
         count = ops.copy(ops.convert_to_tensor(self.iterations))
         self.release(reason, variables)
         for inner in attach.inner_optimizers(self):
-            for wrapper in list(attach.wrappers_in(inner))[:1]:
+            for wrapper in attach.outermost_wrappers(inner):
                 wrapper.settle(reason)
         self.after_update(variables, ops.greater(self.iterations, count))
 
@@ -225,6 +227,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
     @loss_scale_factor.setter
     def loss_scale_factor(self, value: float | None) -> None:
         self.__dict__["loss scale"] = value
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Multiplies the loss by the inner optimizer's scale, and by the factor taken from it."""
+        loss = self.inner_optimizer.scale_loss(loss)
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """What the inner optimizer does at the end of `fit`."""

@@ -42,8 +42,7 @@ def test_observe_compile(observers: list[Any]) -> None:
 
     sequential, own = small_model(), Own()
     own.compile("sgd", "mse")
-    loaded = keras.models.model_from_json(sequential.to_json())
-    loaded.compile_from_config(sequential.get_compile_config())
+    loaded = keras.models.model_from_json(sequential.to_json())  # compiles, as every loading does
 
     assert [id(model) for model in seen] == [id(sequential), id(own), id(loaded)]
 
@@ -68,12 +67,12 @@ def test_has_own() -> None:
 
 
 def test_untracked() -> None:
-    model = small_model()
+    model = keras.Model()
     with compat.untracked():
         model.hidden = keras.layers.Dense(2)
     model.seen = keras.layers.Dense(2)
 
-    assert [layer.name for layer in model.layers] == ["dense", model.seen.name]
+    assert [layer.name for layer in model.layers] == [model.seen.name]
 
 
 def test_call_counter() -> None:
@@ -118,7 +117,7 @@ def test_layout_of() -> None:
 def test_scope_value() -> None:
     a, b, c = (keras.Variable([float(i)]) for i in range(3))
     with keras.StatelessScope([(a, ops.ones(1) * 7)]), keras.StatelessScope([(b, ops.ones(1) * 8)]):
-        found = [float(compat.scope_value(v)[0]) for v in (a, b, c)]
+        found = [ops.convert_to_numpy(compat.scope_value(v))[0] for v in (a, b, c)]
 
     assert found == [7.0, 8.0, 2.0]
 
@@ -127,7 +126,7 @@ def test_inheriting_scope() -> None:
     a, b, c = (keras.Variable([float(i)]) for i in range(3))
     outer = keras.StatelessScope([(a, ops.ones(1) * 7), (b, ops.ones(1) * 7)])
     with outer, compat.inheriting_scope([(b, ops.ones(1) * 8)]) as inner:
-        found = [float(v.value[0]) for v in (a, b, c)]
+        found = [ops.convert_to_numpy(v)[0] for v in (a, b, c)]
         c.assign([9.0])
 
     assert found == [7.0, 8.0, 2.0]
@@ -199,7 +198,7 @@ def test_unbuilt() -> None:
 def test_noted_losses(weights: Any) -> None:
     model = small_model()
     model.train_on_batch(X, Y)
-    outputs = model(X)
+    outputs = ops.stop_gradient(model(X))
     expected = float(model.compute_loss(X, Y, outputs, weights))
     heard: list[Any] = []
     with compat.noted_losses(model, lambda *facts: heard.append(facts)):
@@ -208,7 +207,7 @@ def test_noted_losses(weights: Any) -> None:
 
     assert value == expected
     ((name, reduction, values, mask, given),) = heard
-    assert (name, reduction, mask) == ("dense", "sum_over_batch_size", None)
+    assert (name, reduction, mask) == ("mse", "sum_over_batch_size", None)
     assert tuple(values.shape) == (4,)
     assert (given is None) == (weights is None)
 
