@@ -109,6 +109,8 @@ class Thermometer(OptimizerWrapper):
 class TableDescent(OptimizerWrapper):
     """Plain gradient descent on the rows that an embedding looked up, the inner optimizer elsewhere."""
 
+    by_rows: ClassVar[bool] = True
+
     def __init__(self, inner_optimizer: Any, rate: float, *, name: str | None = None) -> None:
         super().__init__(inner_optimizer, name=name)
         self.rate = rate
@@ -116,16 +118,10 @@ class TableDescent(OptimizerWrapper):
     def row_embeddings(self, model: Any) -> list[Any]:
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
 
-    def bind(self, model: Any) -> None:
-        self.__dict__["tables"] = [layer.embeddings for layer in self.row_embeddings(model)]
-
     def update(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        for table in self.tables:
-            rows = self.batch.rows[id(table)]
-            indices = ops.expand_dims(rows.ids, -1)
-            value = ops.convert_to_tensor(table)
-            change = ops.scatter(indices, rows.gradients, ops.shape(value))
-            self.assign(table, value - self.rate * change)
+        for table, (ids, by_rows) in self.touched_rows:
+            change = ops.scatter(ops.expand_dims(ids, -1), by_rows, table.shape)
+            self.assign(table, table - self.rate * change)
         super().update(gradients, variables)
 
     def get_config(self) -> dict[str, Any]:

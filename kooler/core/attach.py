@@ -5,8 +5,8 @@ end of an epoch before validation, the rows of an embedding.  So after `compile`
 at, and if kooler has anything to do for it, *that instance* gets
 
 - its own `train_step`, if a step technique is registered or a wrapper asks for batches (`needs_batch`),
-  rows (`row_embeddings`) or logs (`reports`): the step of `step.py` instead of Keras's.  Otherwise Keras's
-  own step runs, untouched.
+  rows (`by_rows`) or logs (`reports`): the step of `step.py` instead of Keras's.  Otherwise Keras's own
+  step runs, untouched.
 - its own `fit`, which adds one callback in front of the others and then runs Keras's `fit`: the callback
   tells wrappers the end of an epoch (before validation, and before anybody saves) and of `fit`.
 
@@ -44,6 +44,9 @@ class Attachable:
     needs_batch: ClassVar[bool] = False
     """Whether `batch.current()` must be known in `apply`."""
 
+    by_rows: ClassVar[bool] = False
+    """Whether the gradients of some embeddings are to be taken by rows: see `row_embeddings`."""
+
     reports: ClassVar[bool] = False
     """Whether `report()` gives entries for the logs of each step."""
 
@@ -53,7 +56,7 @@ class Attachable:
         """Hears which model it belongs to, after every `compile` and before it is built."""
 
     def row_embeddings(self, model: Any) -> Sequence[Any]:
-        """The embedding layers whose gradients it takes by rows."""
+        """The embedding layers whose gradients it takes by rows; asked in each (traced) step."""
         return ()
 
     def report(self) -> dict[str, Tensor]:
@@ -106,14 +109,18 @@ class Attachment:
     def _train_step_for(
         self, model: Any, wrappers: Sequence[Attachable]
     ) -> Callable[..., Any] | None:
-        embeddings = [layer for one in wrappers for layer in one.row_embeddings(model)]
+        by_rows = any(one.by_rows for one in wrappers)
         asked = any(one.needs_batch or one.reports for one in wrappers)
-        if not (self.techniques or embeddings or asked):
+        if not (self.techniques or by_rows or asked):
             return None
         if compat.has_own(model, "train_step"):
-            self._check_own_step(model, bool(embeddings))
+            self._check_own_step(model, by_rows)
             return _observing(model, wrappers)
-        plan = step.Plan(tuple(self.techniques), embeddings, lambda: _reports_of(wrappers))
+        plan = step.Plan(
+            tuple(self.techniques),
+            lambda: [layer for one in wrappers for layer in one.row_embeddings(model)],
+            lambda: _reports_of(wrappers),
+        )
         train = step.train_statelessly if keras.backend.backend() == "jax" else step.train
         return functools.partial(train, model, plan)
 

@@ -136,23 +136,19 @@ class Technique:
         return inner(request)
 
 
-def _no_report() -> dict[str, Tensor]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a model's step is made of.
 
     Args:
         techniques: Those registered, in any order.
-        embeddings: Layers whose tables are to be differentiated row by row.
+        embeddings: Gives the layers whose tables are to be differentiated row by row.
         report: Gives further entries for the logs, once the optimizer has run.
     """
 
     techniques: Sequence[Technique] = ()
-    embeddings: Sequence[Any] = ()
-    report: Callable[[], dict[str, Tensor]] = _no_report
+    embeddings: Callable[[], Sequence[Any]] = list
+    report: Callable[[], dict[str, Tensor]] = dict
 
 
 class Step:
@@ -229,7 +225,7 @@ class Step:
 
     def _evaluate_plainly(self, request: Request) -> Evaluation:
         asked = self.trainable_variables if request.variables is None else request.variables
-        rows = RowLookups(self.plan.embeddings)
+        rows = RowLookups(self.plan.embeddings())
         variables = [variable for variable in asked if not rows.cover(variable)]
         values = [self.value(variable, request) for variable in variables]
         facts: list[Batch] = []  # what is no tensor cannot be returned by a differentiated function

@@ -34,7 +34,7 @@ import keras
 from keras import ops
 
 from kooler.core import attach, compat, conditional
-from kooler.core.batch import Batch, current
+from kooler.core.batch import Batch, Rows, current
 from kooler.core.conditional import run_if
 from kooler.core.types import Tensor
 
@@ -118,6 +118,15 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         """Float scalar: by how many terms the loss of the batch was divided; 1 if unknown."""
         batch = self.batch
         return ops.ones((), "float32") if batch is None else batch.weight
+
+    @property
+    def touched_rows(self) -> list[tuple[Any, Rows]]:
+        """Tables of embeddings and the rows that this batch looked up: see `row_embeddings`.
+
+        These tables are in no list of variables that the methods are given.
+        """
+        rows = self.batch.rows if self.batch is not None else {}
+        return [(v, rows[id(v)]) for v in self._book.variables if id(v) in rows]
 
     def add_slots(
         self,
