@@ -28,7 +28,9 @@ class Nothing(OptimizerWrapper):
 class Trail(OptimizerWrapper):
     """A moving average of the weights, per update: a slot that starts as a copy."""
 
-    def __init__(self, inner_optimizer: Any, decay: float = 0.5, *, name: str | None = None) -> None:
+    def __init__(
+        self, inner_optimizer: Any, decay: float = 0.5, *, name: str | None = None
+    ) -> None:
         super().__init__(inner_optimizer, name=name)
         self.decay = decay
 
@@ -214,9 +216,7 @@ class Scanned(Injected):
             step.state() if request.state is None else list(request.state),
             ops.zeros(()),
         )
-        x, y = (
-            ops.reshape(leaf, (self.parts, -1, *leaf.shape[1:])) for leaf in request.data[:2]
-        )
+        x, y = (ops.reshape(leaf, (self.parts, -1, *leaf.shape[1:])) for leaf in request.data[:2])
         (gradients, state, loss), outputs = scan(body, start, (x, y))
         outputs = ops.reshape(outputs, (-1, *outputs.shape[2:]))
         batch = facts[0].weighing(ops.cast(ops.shape(request.data.x)[0], "float32"))

@@ -13,9 +13,9 @@ at, and if kooler has anything to do for it, *that instance* gets
 Compiling with a plain optimizer takes both away again, `remove` of the last technique too.
 
 How does a model that is compiled get here?  `compile` gives the optimizer no reference to its model, at
-no point, on no backend; so `Trainer.compile` is observed (`compat.observe_compile`), from the moment
-when the first wrapper or technique of the process is made.  Its behaviour does not change: it runs, and then
-this file looks for wrappers in `model.optimizer`.  That covers Sequential, Functional and subclassed
+no point, on no backend; so `Trainer.compile` is observed (`compat.observe_compile`) once this file is
+imported, as every wrapper and technique does.  Its behaviour does not change: it runs, and then this file
+looks for wrappers in `model.optimizer`.  That covers Sequential, Functional and subclassed
 models, wrappers inside `LossScaleOptimizer`, and `load_model`, which compiles.  Rejected: looking for
 the caller's frame or asking the garbage collector who holds the optimizer (works by accident, and on
 TensorFlow too late, inside the traced step); a descriptor for `Model.optimizer` (slows every read, for all
@@ -229,7 +229,6 @@ def register(model: Any, technique: step.Technique) -> None:
             "Make a second one to apply it twice, or `remove` it first."
         )
     attachment.techniques.append(technique)
-    observe()
     try:
         attachment.refresh()
     except ValueError:
@@ -254,11 +253,6 @@ def unregister(model: Any, technique: step.Technique) -> None:
     attachment.techniques.remove(technique)
     attachment.refresh()
     model.train_function = None
-
-
-def observe() -> None:
-    """From now on every compiled model is looked at; called when the first wrapper is made."""
-    compat.observe_compile(_compiled)
 
 
 def outermost_wrappers(optimizer: Any) -> Iterator[Attachable]:
@@ -381,3 +375,8 @@ def _observing(model: Any, wrappers: Sequence[Attachable]) -> Callable[..., Any]
 
 def _reports_of(wrappers: Sequence[Attachable]) -> dict[str, Tensor]:
     return {name: value for one in wrappers for name, value in one.report().items()}
+
+
+# In `model.compile(Wrapper(…))` Python looks `compile` up before it makes the wrapper, so this cannot
+# wait for the first wrapper.
+compat.observe_compile(_compiled)

@@ -247,8 +247,7 @@ def _sum_of_weights(mask: Any, sample_weight: Any) -> Tensor:
 
 def _different(denominators: tuple[Denominator, ...]) -> str:
     listed = "; ".join(
-        f"{one.name!r} "
-        + ("is a sum" if one.summed else f"is a mean over {_over(one)}")
+        f"{one.name!r} " + ("is a sum" if one.summed else f"is a mean over {_over(one)}")
         for one in denominators
     )
     return (

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend.common.masking import get_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.trainers.trainer import Trainer
@@ -161,9 +162,10 @@ def separate_buffers(variables: Iterable[Any]) -> None:
 def mask_of(tensor: Any) -> Tensor | None:
     """The mask that Keras carries with a tensor.
 
-    Relies on: the attribute `_keras_mask`.
+    Relies on: `get_keras_mask`; the mask is an attribute of the tensor, or on JAX, whose tracers take
+    none, stands in a dictionary by its `id`.
     """
-    return getattr(tensor, "_keras_mask", None)
+    return get_keras_mask(tensor)
 
 
 # The trainer.
@@ -254,4 +256,3 @@ def flat_layers(model: Any) -> Sequence[Any]:
     Relies on: `Layer._flatten_layers`.
     """
     return list(model._flatten_layers())
-

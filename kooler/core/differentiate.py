@@ -27,9 +27,7 @@ Result = tuple[tuple[Tensor, Any], list[Tensor | None]]
 MakeLeaf = Callable[[Tensor], Tensor]
 
 
-def differentiate(
-    function: Function, tensors: Sequence[Tensor], *, leaves: bool = False
-) -> Result:
+def differentiate(function: Function, tensors: Sequence[Tensor], *, leaves: bool = False) -> Result:
     """Evaluates a function and its gradient.
 
     Args:

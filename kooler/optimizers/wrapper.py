@@ -63,16 +63,13 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         self.inner_optimizer = inner
         self.loss_scale_factor = inner.loss_scale_factor
         inner.loss_scale_factor = None  # from here on it is ours, so that we see true gradients
-        attach.observe()
 
     # What a technique overrides.
 
     def build_slots(self, variables: Sequence[Any]) -> None:
         """Creates what the technique remembers, with `add_slots` and `add_variable`."""
 
-    def before_update(
-        self, gradients: list[Tensor], variables: Sequence[Any]
-    ) -> Sequence[Tensor]:
+    def before_update(self, gradients: list[Tensor], variables: Sequence[Any]) -> Sequence[Tensor]:
         """Returns the gradients that go on; one per variable."""
         return gradients
 
@@ -184,7 +181,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
             super().build(variables)
             if not self.inner_optimizer.built:
                 self.inner_optimizer.build(variables)
-            self.__dict__["_book"] = _Book(variables)  # past TensorFlow's tracking
+            self._book = _Book(variables)
             self.build_slots(variables)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:

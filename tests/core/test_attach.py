@@ -166,9 +166,7 @@ def test_a_copy_is_attached_to_itself(duplicate: Any) -> None:
 
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not all(
-        (a == b).all() for a, b in zip(other.get_weights(), before, strict=True)
-    )
+    assert not all((a == b).all() for a, b in zip(other.get_weights(), before, strict=True))
 
 
 def test_a_model_can_be_collected() -> None:

@@ -65,7 +65,12 @@ def test_weights_join_the_losses_of_parts(
     ("reduction", "mask", "weights", "expected"),
     [
         ("sum_over_batch_size", False, False, B * T),
-        ("sum_over_batch_size", False, True, B * T),  # Keras divides by the entries, not the weights
+        (
+            "sum_over_batch_size",
+            False,
+            True,
+            B * T,
+        ),  # Keras divides by the entries, not the weights
         ("sum_over_batch_size", True, False, MASK.sum()),
         ("mean_with_sample_weight", False, True, WEIGHTS.sum()),
         ("mean_with_sample_weight", True, True, (WEIGHTS * MASK).sum()),

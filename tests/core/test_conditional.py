@@ -50,7 +50,9 @@ def test_inside_of_a_condition_and_of_a_scope(holds: bool) -> None:
 def test_a_variable_that_was_not_announced_is_an_error() -> None:
     a, b = keras.Variable(1.0), keras.Variable(1.0)
 
-    with pytest.raises(RuntimeError, match=r"1 variable\(s\) were assigned that were not announced"):
+    with pytest.raises(
+        RuntimeError, match=r"1 variable\(s\) were assigned that were not announced"
+    ):
         run_if(ops.convert_to_tensor(True), lambda: b.assign(2.0), [a])
     assert numbers(a, b) == [1.0, 1.0]
 

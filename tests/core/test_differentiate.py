@@ -47,7 +47,9 @@ def test_the_gradient_by_a_tensor_that_comes_late() -> None:
         rows = as_leaf(ops.take(table, ops.convert_to_tensor([2, 0]), axis=0))
         return ops.sum(rows * tensors[0]), rows
 
-    (value, rows), (factor, by_rows) = differentiate(loss, [ops.convert_to_tensor(10.0)], leaves=True)
+    (value, rows), (factor, by_rows) = differentiate(
+        loss, [ops.convert_to_tensor(10.0)], leaves=True
+    )
 
     assert listed([value, rows]) == [140.0, [[5.0, 6.0], [1.0, 2.0]]]
     assert listed([factor, by_rows]) == [14.0, [[10.0, 10.0], [10.0, 10.0]]]

@@ -141,7 +141,9 @@ def test_gradients_arrive_without_their_loss_scale(scale: float) -> None:
 
     clipped = trained(Clip(keras.optimizers.SGD(0.1, loss_scale_factor=scale)))
 
-    assert_equal(clipped.get_weights(), trained(keras.optimizers.SGD(0.1, clipvalue=0.5)).get_weights())
+    assert_equal(
+        clipped.get_weights(), trained(keras.optimizers.SGD(0.1, clipvalue=0.5)).get_weights()
+    )
 
 
 @pytest.mark.parametrize("wrap", [Nothing, Trail], ids=["nothing", "trail"])
@@ -243,8 +245,7 @@ def test_a_missing_gradient_is_told() -> None:
         optimizer.apply([ops.ones(1), None], [a, b])
     with pytest.raises(ValueError, match=r"No gradient was given for any of the variables"):
         optimizer.apply([None, None], [a, b])
-    assert float(a.value[0]) == 0.0
-    assert float(b.value[0]) == 1.0
+    assert [array.tolist() for array in arrays([a, b])] == [[0.0], [1.0]]
 
 
 def test_gradients_of_other_variables_are_an_error() -> None:
@@ -279,9 +280,7 @@ def test_loss_scaling_may_stand_inside() -> None:
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), 2.0**4)
     model = trained(Nothing(scaled), epochs=1)
 
-    assert_equal(
-        model.get_weights(), trained(keras.optimizers.SGD(0.1), epochs=1).get_weights()
-    )
+    assert_equal(model.get_weights(), trained(keras.optimizers.SGD(0.1), epochs=1).get_weights())
 
 
 def test_inject_keeps_the_state_of_the_optimizer() -> None:
