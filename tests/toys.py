@@ -13,7 +13,8 @@ from keras import ops
 from kooler.core.attach import register, unregister
 from kooler.core.batch import Data
 from kooler.core.scan import scan
-from kooler.core.step import Evaluate, Evaluation, Loss, Request, Step, Technique
+from kooler.core.step import Step
+from kooler.core.technique import Evaluate, Evaluation, Loss, Request, Technique
 from kooler.optimizers import OptimizerWrapper
 
 serializable = keras.saving.register_keras_serializable("kooler_tests")
@@ -109,7 +110,7 @@ class Thermometer(OptimizerWrapper):
 
 @serializable
 class TableDescent(OptimizerWrapper):
-    """Plain gradient descent on the rows that an embedding looked up, the inner optimizer elsewhere."""
+    """Plain gradient descent on the rows that an embedding looked up."""
 
     by_rows: ClassVar[bool] = True
 
@@ -193,7 +194,7 @@ class Halves(Injected):
 
 
 class Scanned(Injected):
-    """Evaluates equal parts of each batch in one compiled loop; for inputs and targets without masks."""
+    """Evaluates equal parts of each batch in one compiled loop; without masks."""
 
     place: ClassVar[int] = 90
 

@@ -1,29 +1,30 @@
 """How a technique reaches its model: `compile` is enough, and a plain model is never touched.
 
-Keras hands an optimizer gradients and nothing else.  A wrapper may need more: how much a batch weighs, the
-end of an epoch before validation, the rows of an embedding.  So after `compile` each model is looked
-at, and if kooler has anything to do for it, *that instance* gets
+Keras hands an optimizer gradients and nothing else. A wrapper may need more: how much a batch
+weighs, the end of an epoch before validation, the rows of an embedding. So after `compile` each
+model is looked at, and if kooler has anything to do for it, *that instance* gets
 
-- its own `train_step`, if a step technique is registered or a wrapper asks for batches (`needs_batch`),
-  rows (`by_rows`) or logs (`reports`): the step of `step.py` instead of Keras's.  Otherwise Keras's own
-  step runs, untouched.
-- its own `fit`, which adds one callback in front of the others and then runs Keras's `fit`: the callback
-  tells wrappers the end of an epoch (before validation, and before anybody saves) and of `fit`.
+- its own `train_step`, if a step technique is registered or a wrapper asks for batches
+  (`needs_batch`), rows (`by_rows`) or logs (`reports`): the step of `step.py` instead of Keras's.
+  Otherwise Keras's own step runs, untouched.
+- its own `fit`, which adds one callback in front of the others and then runs Keras's `fit`: the
+  callback tells wrappers the end of an epoch (before validation, and before anybody saves) and of
+  `fit`.
 
 Compiling with a plain optimizer takes both away again, `remove` of the last technique too.
 
-How does a model that is compiled get here?  `compile` gives the optimizer no reference to its model, at
-no point, on no backend; so `Trainer.compile` is observed (`compat.observe_compile`) once this file is
-imported, as every wrapper and technique does.  Its behaviour does not change: it runs, and then this file
-looks for wrappers in `model.optimizer`.  That covers Sequential, Functional and subclassed
-models, wrappers inside `LossScaleOptimizer`, and `load_model`, which compiles.  Rejected: looking for
-the caller's frame or asking the garbage collector who holds the optimizer (works by accident, and on
-TensorFlow too late, inside the traced step); a descriptor for `Model.optimizer` (slows every read, for all
-models); our own `Model` class (would exclude every model that exists).
+How does a model that is compiled get here? `compile` gives the optimizer no reference to its
+model, at no point, on no backend; so `Trainer.compile` is observed (`compat.observe_compile`) once
+this file is imported, as every wrapper and technique does. Its behaviour does not change: it runs,
+and then this file looks for wrappers in `model.optimizer`. That covers Sequential, Functional and
+subclassed models, wrappers inside `LossScaleOptimizer`, and `load_model`, which compiles.
+Rejected: looking for the caller's frame or asking the garbage collector who holds the optimizer
+(works by accident, and on TensorFlow too late, inside the traced step); a descriptor for
+`Model.optimizer` (slows every read, for all models); our own `Model` class (would exclude every
+model that exists).
 """
 
 import functools
-import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +34,8 @@ import keras
 
 from kooler.core import compat, step
 from kooler.core.batch import Batch, Data, applying, recording
+from kooler.core.ends import fit_telling
+from kooler.core.technique import Plan, Technique
 from kooler.core.types import Tensor
 
 ATTRIBUTE = "_kooler_attachment"
@@ -79,7 +82,7 @@ class Attachment:
 
     def __init__(self, model: Any) -> None:
         self._model = weakref.ref(model)
-        self.techniques: list[step.Technique] = []
+        self.techniques: list[Technique] = []
 
     @property
     def wrappers(self) -> list[Attachable]:
@@ -96,11 +99,11 @@ class Attachment:
 
     def refresh(self) -> None:
         """Gives the model what its optimizer and techniques need now, and takes the rest away."""
-        model = self._model()
+        model: Any = self._model()
         wrappers = self.wrappers
         for wrapper in wrappers:
             wrapper.bind(model)
-        _set(model, "fit", _fit_for(model) if wrappers else None)
+        _set(model, "fit", fit_telling(model, settle) if wrappers or self.techniques else None)
         if _set(model, "train_step", self._train_step_for(model, wrappers)):
             model.train_function = None
         if not wrappers and not self.techniques:
@@ -116,7 +119,7 @@ class Attachment:
         if compat.has_own(model, "train_step"):
             self._check_own_step(model, by_rows)
             return _observing(model, wrappers)
-        plan = step.Plan(
+        plan = Plan(
             tuple(self.techniques),
             lambda: [layer for one in wrappers for layer in one.row_embeddings(model)],
             lambda: _reports_of(wrappers),
@@ -138,8 +141,8 @@ class Attachment:
 def attach(model: Any) -> Attachment:
     """Connects a model with the kooler wrappers in its optimizer.
 
-    `compile` does this by itself.  It is needed once where `model.optimizer` was set in another way, or
-    for a loop of your own, in which `attachment.weigh` says how much each batch weighs.
+    `compile` does this by itself. It is needed once where `model.optimizer` was set in another
+    way, or for a loop of your own, in which `attachment.weigh` says how much each batch weighs.
 
     Args:
         model: A Keras model with an optimizer.
@@ -185,7 +188,7 @@ def flush(model: Any) -> None:
 
 def settle(model: Any, reason: str) -> None:
     """Tells the wrappers of a model, outside of a step, that it is time to decide what waits."""
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     outermost = list(outermost_wrappers(optimizer))
     if not outermost or not optimizer.built:
         return
@@ -205,13 +208,13 @@ def settle(model: Any, reason: str) -> None:
 
 def attachment_of(model: Any) -> Attachment:
     """The attachment of a model, made if need be, without any effect on the model."""
-    found = model.__dict__.get(ATTRIBUTE)
+    found: Attachment | None = model.__dict__.get(ATTRIBUTE)
     if found is None:
         found = model.__dict__[ATTRIBUTE] = Attachment(model)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-def register(model: Any, technique: step.Technique) -> None:
+def register(model: Any, technique: Technique) -> None:
     """Adds a step technique to a compiled model.
 
     Raises:
@@ -238,7 +241,7 @@ def register(model: Any, technique: step.Technique) -> None:
     model.train_function = None
 
 
-def unregister(model: Any, technique: step.Technique) -> None:
+def unregister(model: Any, technique: Technique) -> None:
     """Takes a step technique away again.
 
     Raises:
@@ -292,69 +295,6 @@ def _set(model: Any, name: str, function: Callable[..., Any] | None) -> bool:
     return model.__dict__.pop(name, None) is not None
 
 
-def _fit_for(model: Any) -> Callable[..., Any]:
-    """Keras's `fit` with one more callback, in front."""
-    fit = type(model).fit
-    signature = inspect.signature(fit)
-    others = [one.name for one in signature.parameters.values() if one.kind is one.VAR_KEYWORD]
-    if "callbacks" not in signature.parameters and not others:
-        raise ValueError(
-            f"`fit` of the model class {type(model).__name__} takes no `callbacks`, so the end of an "
-            "epoch cannot be told to its optimizer. Add the argument and hand it to `super().fit`."
-        )
-
-    @functools.wraps(fit)
-    def fit_and_tell(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(model, *args, **kwargs)
-        arguments = bound.arguments
-        if "callbacks" not in signature.parameters:
-            arguments = arguments.setdefault(others[0], {})
-        arguments["callbacks"] = _with_ours_first(arguments.get("callbacks"))
-        return fit(*bound.args, **bound.kwargs)
-
-    return fit_and_tell
-
-
-def _with_ours_first(callbacks: Any) -> Any:
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        ours = Ends()
-        ours.set_model(callbacks.model)
-        callbacks.callbacks = [ours, *(c for c in callbacks.callbacks if not isinstance(c, Ends))]
-        return callbacks
-    return [Ends(), *(keras.tree.flatten(callbacks) if callbacks else ())]
-
-
-class Ends(keras.callbacks.Callback):
-    """Tells the wrappers when an epoch ends, before validation, and when `fit` ends."""
-
-    async_safe = True  # nothing happens after a batch, so Keras need not wait for us
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._in_epoch = False
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """The batches of an epoch follow."""
-        self._in_epoch = True
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        """Validation follows."""
-        self._end_epoch()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """The epoch is over; without validation this comes first."""
-        self._end_epoch()
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """`fit` is over."""
-        settle(self.model, "fit")
-
-    def _end_epoch(self) -> None:
-        if self._in_epoch:
-            self._in_epoch = False
-            settle(self.model, "epoch")
-
-
 def _observing(model: Any, wrappers: Sequence[Attachable]) -> Callable[..., Any]:
     """A model's own `train_step`, with the facts of its batch collected while it runs."""
     own = type(model).train_step
@@ -377,6 +317,6 @@ def _reports_of(wrappers: Sequence[Attachable]) -> dict[str, Tensor]:
     return {name: value for one in wrappers for name, value in one.report().items()}
 
 
-# In `model.compile(Wrapper(…))` Python looks `compile` up before it makes the wrapper, so this cannot
+# In `model.compile(Wrapper(…))` Python looks `compile` up before it makes the wrapper: this cannot
 # wait for the first wrapper.
 compat.observe_compile(_compiled)

@@ -1,8 +1,8 @@
 """What is known of a batch beside its gradients: above all, how much it weighs.
 
-A batch's loss is nearly always a mean, and a mean forgets over how many terms it was taken.  Whoever
-combines the gradients g₁, g₂, … of several batches into that of one big batch needs these numbers,
-the denominators n₁, n₂, …:
+A batch's loss is nearly always a mean, and a mean forgets over how many terms it was taken.
+Whoever combines the gradients g₁, g₂, … of several batches into that of one big batch needs these
+numbers, the denominators n₁, n₂, …:
 
     g = (n₁·g₁ + n₂·g₂ + …) / (n₁ + n₂ + …)
 
@@ -179,8 +179,9 @@ def examples_in(data: Data) -> Tensor:
 def report_weight(weight: Tensor) -> None:
     """Says by what number of terms the loss of the running batch was divided.
 
-    For models that compute their loss themselves (in `compute_loss`, or in `call` with `add_loss`);
-    losses given to `compile` need nothing.  Outside of a step that asks for weights it does nothing.
+    For models that compute their loss themselves (in `compute_loss`, or in `call` with
+    `add_loss`); losses given to `compile` need nothing. Outside of a step that asks for weights it
+    does nothing.
 
     Args:
         weight: Scalar: the number of terms of the mean, for instance of target tokens.
@@ -252,8 +253,8 @@ def _different(denominators: tuple[Denominator, ...]) -> str:
     )
     return (
         f"The losses of this model have different denominators: {listed}. One weight per batch "
-        "cannot be exact for all of them. Give them the same mask and reduction, or combine them in "
-        "`compute_loss` and call `report_weight` with the number that they share."
+        "cannot be exact for all of them. Give them the same mask and reduction, or combine them "
+        "in `compute_loss` and call `report_weight` with the number that they share."
     )
 
 

@@ -75,7 +75,7 @@ def call_counter(optimizer: Any) -> Any:
 
 
 def forget_learning_rate(optimizer: Any) -> None:
-    """Drops the learning-rate variable that every Keras optimizer makes; a wrapper has no use of it.
+    """Drops the learning-rate variable that every Keras optimizer makes, a wrapper too.
 
     Relies on: `BaseOptimizer._learning_rate`, `_untrack_variable` and `_variables`.
     """
@@ -159,11 +159,31 @@ def separate_buffers(variables: Iterable[Any]) -> None:
         seen.add(id(variable._value))
 
 
+@contextlib.contextmanager
+def kept_values(model: Any) -> Iterator[None]:
+    """If an exception leaves variables of a model without a value on JAX, they get their old one.
+
+    Relies on: `Variable._value`, which Keras's JAX trainer sets to None during `fit`.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    optimizer = model.optimizer.variables if model.optimizer is not None else []
+    variables = [*model.variables, *model.metrics_variables, *optimizer]
+    before = [variable._value for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            if variable._value is None and value is not None and not value.is_deleted():
+                variable._value = value
+
+
 def mask_of(tensor: Any) -> Tensor | None:
     """The mask that Keras carries with a tensor.
 
-    Relies on: `get_keras_mask`; the mask is an attribute of the tensor, or on JAX, whose tracers take
-    none, stands in a dictionary by its `id`.
+    Relies on: `get_keras_mask`; the mask is an attribute of the tensor, or on JAX, whose tracers
+    take none, stands in a dictionary by its `id`.
     """
     return get_keras_mask(tensor)
 

@@ -1,13 +1,13 @@
 """Assignments that happen only under a condition, inside of a compiled step, and on replicas.
 
-`run_if(predicate, update, variables)` runs `update()`, which assigns to Keras variables, where a boolean
-tensor holds.  Each backend has its own way, and its own trap:
+`run_if(predicate, update, variables)` runs `update()`, which assigns to Keras variables, where a
+boolean tensor holds. Each backend has its own way, and its own trap:
 
-- JAX: `lax.cond` computes only the branch that is taken, but assignments inside of a branch would leak its
-  tracers.  So the branch runs in a scope of its own, and returns the new values.
+- JAX: `lax.cond` computes only the branch that is taken, but assignments inside of a branch would
+  leak its tracers. So the branch runs in a scope of its own, and returns the new values.
 - PyTorch: Python's `if`.
-- TensorFlow: `tf.cond`; on several replicas outside of them, since a branch inside of one replica must not
-  talk to the others.
+- TensorFlow: `tf.cond`; on several replicas outside of them, since a branch inside of one replica
+  must not talk to the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,16 +101,18 @@ def _check_nothing_else_changed(
     others = [key for key in after if key not in known and after[key] is not before.get(key)]
     if others:
         raise RuntimeError(
-            f"Under a condition, {len(others)} variable(s) were assigned that were not announced in "
-            "`variables`; on JAX their new values would be lost. Announce them."
+            f"Under a condition, {len(others)} variable(s) were assigned that were not announced "
+            "in `variables`; on JAX their new values would be lost. Announce them."
         )
 
 
 def _by_tensorflow(predicate: Tensor, update: Callable[[], None]) -> None:
     import tensorflow as tf
 
-    if replica_count() == 1:
-        tf.cond(predicate, lambda: _nothing(update()), lambda: _nothing(None))
+    in_replica = tf.distribute.get_replica_context() is not None
+    if not (in_replica and tf.distribute.has_strategy()):
+        run_once: Callable[[], Any] = update
+        tf.cond(predicate, lambda: _nothing(run_once()), lambda: _nothing(None))
         return
 
     def outside(strategy: Any, predicate: Any) -> None:
@@ -121,6 +123,6 @@ def _by_tensorflow(predicate: Tensor, update: Callable[[], None]) -> None:
     tf.distribute.get_replica_context().merge_call(outside, args=(predicate,))
 
 
-def _nothing(done: None) -> int:
+def _nothing(done: Any) -> int:
     """Both branches of a condition must return the same kind of thing."""
     return 0

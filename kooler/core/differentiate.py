@@ -2,15 +2,16 @@
 
     (value, aux), gradients = differentiate(function, tensors)
 
-`function` takes the list of tensors and returns a scalar and a nest of tensors (`aux`).  Calls nest: the
-gradient taken inside of a function that is being differentiated is itself differentiable, as a gradient
-penalty needs it.
+`function` takes the list of tensors and returns a scalar and a nest of tensors (`aux`). Calls
+nest: the gradient taken inside of a function that is being differentiated is itself
+differentiable, as a gradient penalty needs it.
 
-Some tensors exist only once the function runs, for instance the rows that an embedding looks up.  With
-`leaves=True` the function may pass such a tensor through `as_leaf(tensor)`, and its gradient comes last.
+Some tensors exist only once the function runs, for instance the rows that an embedding looks up.
+With `leaves=True` the function may pass such a tensor through `as_leaf(tensor)`, and its gradient
+comes last.
 
-The backends differ in one thing that callers see: where the value does not depend on a tensor, JAX gives
-zeros, PyTorch and TensorFlow give None.
+The backends differ in one thing that callers see: where the value does not depend on a tensor, JAX
+gives zeros, PyTorch and TensorFlow give None.
 """
 
 import threading
@@ -145,7 +146,7 @@ def _leaves_made_by(make: MakeLeaf | None) -> Iterator[None]:
 
 
 class _Running(threading.local):
-    """The gradients that are being taken around the running code in this thread, outermost first."""
+    """The gradients that are being taken in this thread, outermost first."""
 
     def __init__(self) -> None:
         self.makers: list[MakeLeaf | None] = []

@@ -1,7 +1,7 @@
 """Standing around the `call` of a layer, without touching its class, config or weights.
 
-A hook is a function `hook(call, *args, **kwargs)`: it receives what the layer would have called, calls
-it (or not), and returns what the caller gets:
+A hook is a function `hook(call, *args, **kwargs)`: it receives what the layer would have called,
+calls it (or not), and returns what the caller gets:
 
     def double(call, *args, **kwargs):
         return 2 * call(*args, **kwargs)
@@ -10,12 +10,13 @@ it (or not), and returns what the caller gets:
         model.predict(x)
     handle = hook(layer, double)         # until handle.remove()
 
-Keras looks up `self.call` on the instance, so the hooks live in the layer's own `__dict__` and are needed
-only while a backend traces.  Capture, masks, reparametrisation and logging stand on this file.
+Keras looks up `self.call` on the instance, so the hooks live in the layer's own `__dict__` and are
+needed only while a backend traces. Capture, masks, reparametrisation and logging stand on this
+file.
 
-Several hooks nest: the one that came last is outermost.  Lasting hooks stand inside the temporary
-ones.  Temporary hooks are seen by the thread that opened them and by no other, and are always taken away
-again, also after an exception.  When the last hook of a layer goes, the layer is as it was.
+Several hooks nest: the one that came last is outermost. Lasting hooks stand inside the temporary
+ones. Temporary hooks are seen by the thread that opened them and by no other, and are always taken
+away again, also after an exception. When the last hook of a layer goes, the layer is as it was.
 """
 
 import functools

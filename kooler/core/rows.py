@@ -1,9 +1,9 @@
 """Gradients of an embedding by the rows it looked up, instead of by its whole table.
 
-A batch looks up a few rows of a table of many.  The gradient by the table is a table again, of zeros
-mostly; the gradient by the looked-up rows is small, and says the same.  While a loss is computed, a
-hook stands around each chosen embedding's `call`, looks the rows up itself, and makes each look-up a
-leaf of the running differentiation:
+A batch looks up a few rows of a table of many. The gradient by the table is a table again, of
+zeros mostly; the gradient by the looked-up rows is small, and says the same. While a loss is
+computed, a hook stands around each chosen embedding's `call`, looks the rows up itself, and makes
+each look-up a leaf of the running differentiation:
 
     rows = table[ids]  → the layer's output and, by the backward pass, ∂loss/∂rows
 

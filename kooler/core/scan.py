@@ -2,8 +2,8 @@
 
     carry, outputs = scan(body, carry, parts)      # body(carry, part) → carry, output
 
-As `jax.lax.scan`.  `keras.ops.scan` would do on JAX and PyTorch, but its TensorFlow version gives the
-outputs the shapes of the carry (Keras 3.15).
+As `jax.lax.scan`. `keras.ops.scan` would do on JAX and PyTorch, but its TensorFlow version gives
+the outputs the shapes of the carry (Keras 3.15).
 """
 
 from collections.abc import Callable

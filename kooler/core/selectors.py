@@ -14,7 +14,7 @@ variable are an error that names both.
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -120,14 +120,14 @@ def shown(selector: Selector) -> str:
     return repr(selector)
 
 
-def _identities(selector: Selector, variables: list[Any]) -> set[Hashable]:
+def _identities(selector: Selector, variables: list[Any]) -> set[int]:
     if isinstance(selector, list | tuple):
         if not selector:
             raise ValueError(
                 "The selector [] is empty, so it matches no variable. "
                 "Name at least one layer, variable or regular expression."
             )
-        return set().union(*(_identities(part, variables) for part in selector))
+        return {key for part in selector for key in _identities(part, variables)}
     matches = {id(variable) for variable in variables if _matches(selector, variable)}
     if not matches:
         raise ValueError(_nothing_matches(selector, variables))

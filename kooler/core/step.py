@@ -1,10 +1,11 @@
 """One training step on three backends: what a technique may ask of it, and who asks in what order.
 
 A step evaluates the loss of a batch and its gradients, hands the gradients to the optimizer, and
-reports metrics.  Keras has three versions of it.  Here it is one, and *pure* in the middle: an evaluation
-takes a `Request` (a batch, and values to use in place of some variables) and returns an `Evaluation`
-(loss, gradients, outputs, and the new state of BatchNorm, metrics and seeds) without changing anything.
-Only at the end is the state of the evaluation that won written to the variables.
+reports metrics. Keras has three versions of it. Here it is one, and *pure* in the middle: an
+evaluation takes a `Request` (a batch, and values to use in place of some variables) and returns an
+`Evaluation` (loss, gradients, outputs, and the new state of BatchNorm, metrics and seeds) without
+changing anything. Only at the end is the state of the evaluation that won written to the
+variables.
 
 A technique stands around the evaluation and may ask for others:
 
@@ -14,20 +15,19 @@ A technique stands around the evaluation and may ask for others:
             there = inner(request.at(moved(here.gradients)))
             return here.with_gradients(there.gradients)
 
-Every evaluation of a step sees the same state and the same random numbers, so the second of two sees
-the first one's dropout masks, and its BatchNorm statistics count only if it is the one returned.
+Every evaluation of a step sees the same state and the same random numbers, so the second of two
+sees the first one's dropout masks, and its BatchNorm statistics count only if it is the one
+returned.
 
-Techniques run in the order of their `place`, lowest outermost; equal places in the order in which they
-were registered.  Without any, and without an optimizer that needs to know its batches, a model keeps
-Keras's own step: see `attach.py`.
+Techniques run in the order of their `place`, lowest outermost; equal places in the order in which
+they were registered. Without any, and without an optimizer that needs to know its batches, a model
+keeps Keras's own step: see `attach.py`.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 from keras import ops
@@ -36,119 +36,8 @@ from kooler.core import compat
 from kooler.core.batch import Batch, Data, applying, examples_in, recording
 from kooler.core.differentiate import differentiate
 from kooler.core.rows import RowLookups
+from kooler.core.technique import Evaluation, Loss, Plan, Request, Technique
 from kooler.core.types import Tensor
-
-Assignments = tuple[tuple[Any, Tensor], ...]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    Args:
-        data: The batch, or any part of it.
-        values: Pairs of a variable and the value to use in its place.
-        state: The values of `step.state_variables` to start from; None: those of now.
-        variables: By what variables to take gradients; None: all trainable ones.
-    """
-
-    data: Data
-    values: Assignments = ()
-    state: Sequence[Tensor] | None = None
-    variables: Sequence[Any] | None = None
-
-    def at(self, values: Sequence[tuple[Any, Tensor]]) -> "Request":
-        """The same request with other values in place of some variables; later ones win."""
-        replaced = {id(variable) for variable, _ in values}
-        kept = [pair for pair in self.values if id(pair[0]) not in replaced]
-        return dataclasses.replace(self, values=(*kept, *values))
-
-    def of(self, **changes: Any) -> "Request":
-        """The same request with other fields."""
-        return dataclasses.replace(self, **changes)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The loss of a request, still differentiable.
-
-    Args:
-        value: Scalar.
-        outputs: The outputs of the model.
-        batch: The facts of the batch: examples, weight, touched rows.
-        state: New values of `step.state_variables`; None where unchanged.
-    """
-
-    value: Tensor
-    outputs: Any
-    batch: Batch
-    state: list[Tensor | None]
-
-    def plus(self, penalty: Tensor) -> "Loss":
-        """The same with a penalty added to the value."""
-        return dataclasses.replace(self, value=self.value + ops.cast(penalty, self.value.dtype))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The loss and the gradients of a request.
-
-    Args:
-        loss: Scalar, without loss scale.
-        gradients: One per variable that was asked for, scaled as the optimizer expects it.  Where the
-            loss does not depend on a variable: zeros on JAX, None on PyTorch and TensorFlow.
-        outputs: The outputs of the model.
-        batch: The facts of the batch: examples, weight, touched rows.
-        state: New values of `step.state_variables`; None where unchanged.
-    """
-
-    loss: Tensor
-    gradients: list[Tensor | None]
-    outputs: Any
-    batch: Batch
-    state: list[Tensor | None]
-
-    def with_gradients(self, gradients: Sequence[Tensor | None]) -> "Evaluation":
-        """The same evaluation with other gradients."""
-        return dataclasses.replace(self, gradients=list(gradients))
-
-
-Evaluate = Callable[[Request], Evaluation]
-ComputeLoss = Callable[[Request], Loss]
-
-
-class Technique:
-    """A technique at the step seam.  It overrides one of the two methods.
-
-    `place` says where in the order it stands: lower is further outside.  Techniques that change what
-    the step *does with* gradients of the whole batch stand outside, those that only change *how* the
-    same gradients are computed (micro-batches) stand inside.
-    """
-
-    place: ClassVar[int] = 50
-
-    def evaluate(self, step: "Step", request: Request, inner: Evaluate) -> Evaluation:
-        """Stands around an evaluation: the loss and its gradients."""
-        return inner(request)
-
-    def loss(self, step: "Step", request: Request, inner: ComputeLoss) -> Loss:
-        """Stands around the loss itself, inside of what is differentiated."""
-        return inner(request)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a model's step is made of.
-
-    Args:
-        techniques: Those registered, in any order.
-        embeddings: Gives the layers whose tables are to be differentiated row by row.
-        report: Gives further entries for the logs, once the optimizer has run.
-    """
-
-    techniques: Sequence[Technique] = ()
-    embeddings: Callable[[], Sequence[Any]] = list
-    report: Callable[[], dict[str, Tensor]] = dict
 
 
 class Step:
@@ -272,8 +161,8 @@ class Step:
     def _loss_by_scope(self, request: Request) -> tuple[Tensor, Any, list[Tensor | None]]:
         """A stateless scope catches every update, and replaces only the values that differ.
 
-        Replacing a value makes TensorFlow read the whole variable, also where a layer would read a few
-        rows; so the others are left alone, except the regularized ones.
+        Replacing a value makes TensorFlow read the whole variable, also where a layer would read a
+        few rows; so the others are left alone, except the regularized ones.
         """
         pairs = [(v, value) for v, value in request.values if value is not v.value]
         replaced = {id(variable) for variable, _ in pairs}

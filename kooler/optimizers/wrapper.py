@@ -12,8 +12,8 @@ On JAX, PyTorch and TensorFlow alike, training ends in `optimizer.apply(gradient
 and nothing else.  Wrappers nest and act on what reaches them, outermost first:
 `Clip(Accumulate(Adam))` clips every micro-gradient, `Accumulate(Clip(Adam))` their average.
 
-Two counters: `iterations` counts the updates really taken, by the innermost optimizer, and is what schedules,
-averages and telemetry go by; `calls` counts how often gradients arrived here.
+Two counters: `iterations` counts the updates really taken, by the innermost optimizer, and is what
+schedules, averages and telemetry go by; `calls` counts how often gradients arrived here.
 
 What a technique must respect, and may rely on (each point has a test):
 
@@ -26,7 +26,6 @@ What a technique must respect, and may rely on (each point has a test):
   checkpoint), whatever was loaded before.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -35,8 +34,9 @@ from keras import ops
 
 from kooler.core import attach, compat, conditional
 from kooler.core.batch import Batch, Rows, current
-from kooler.core.conditional import run_if
+from kooler.core.conditional import replica_count, run_if, sum_over_replicas
 from kooler.core.types import Tensor
+from kooler.optimizers.incoming import given, without_overwrites
 
 
 class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
@@ -159,9 +159,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         """Runs `update()` only where `predicate` holds, also inside of a compiled step.
 
         Args:
-            predicate: Boolean scalar.
-            update: Assigns to the given variables, and to those of this optimizer and the inner ones.
-            variables: The variables of the model that it may change.
+            predicate: Boolean scalar. update: Assigns to the given variables, and to those of this
+            optimizer and the inner ones. variables: The variables of the model that it may change.
         """
         run_if(predicate, update, [*variables, *self.variables])
 
@@ -189,8 +188,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         if len(grads) == 0:
             return
         variables = self._known(grads, trainable_variables)
-        gradients, variables = _given(grads, variables, self.batch)
-        gradients, variables = _without_overwrites(gradients, variables)
+        gradients, variables = given(grads, variables, self.batch)
+        gradients, variables = without_overwrites(gradients, variables)
         gradients = self._true(gradients)
         self._start_copies()
         count = ops.copy(ops.convert_to_tensor(self.iterations))
@@ -304,10 +303,16 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         return variables
 
     def _true(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Without the loss scale, and summed over replicas (so that the inner sum gives the same)."""
+        """Without the loss scale, and the same on every replica.
+
+        Keras sums the gradients of the replicas in the innermost optimizer.  Techniques must see
+        that sum, so each wrapper takes it, and hands on its share to be summed once more.
+        """
         if self.loss_scale_factor is not None:
             gradients = [gradient / self.loss_scale_factor for gradient in gradients]
-        return gradients
+        if replica_count() == 1:
+            return gradients
+        return [gradient / replica_count() for gradient in sum_over_replicas(gradients)]
 
     def _start_copies(self) -> None:
         """Slots that are copies start at the weights that the first gradients belong to."""
@@ -354,7 +359,7 @@ class _Book:
         self.copies: list[tuple[Any, Any]] = []  # (slot, variable)
 
 
-class _CopyOf(keras.initializers.Initializer):  # type: ignore[misc]
+class _CopyOf(keras.initializers.Initializer):
     """Starts a slot at the value of a variable, in a buffer of its own.
 
     TensorFlow builds optimizers inside of the traced step: the value is read outside of it.
@@ -377,86 +382,12 @@ class _CopyOf(keras.initializers.Initializer):  # type: ignore[misc]
 
 def _optimizer(identifier: Any, wrapper: str) -> Any:
     try:
-        return keras.optimizers.get(identifier) or _refuse(identifier, wrapper)
+        found = keras.optimizers.get(identifier)
     except (ValueError, TypeError):
-        return _refuse(identifier, wrapper)
-
-
-def _refuse(identifier: Any, wrapper: str) -> Any:
+        found = None
+    if found is not None:
+        return found
     raise TypeError(
         f"{wrapper} wraps a Keras optimizer, received {identifier!r} of type "
         f"{type(identifier).__name__}. Pass an optimizer, a wrapper, or the name of an optimizer."
-    ) from None
-
-
-def _given(
-    gradients: Sequence[Any], variables: Sequence[Any], batch: Batch | None
-) -> tuple[list[Tensor], list[Any]]:
-    """The pairs that have a gradient; those without are told, unless it was taken by rows."""
-    by_rows = batch.rows if batch is not None else {}
-    pairs = list(zip(gradients, variables, strict=True))
-    missing = [v.path for g, v in pairs if g is None and id(v) not in by_rows]
-    kept = [(g, v) for g, v in pairs if g is not None]
-    if not kept and not by_rows:
-        raise ValueError(
-            f"No gradient was given for any of the variables {missing}. "
-            "Check that the loss depends on the model's outputs."
-        )
-    if missing:
-        warnings.warn(
-            f"No gradient was given for the variables {missing}, so they are not trained. "
-            "Set `trainable = False` if that is meant.",
-            stacklevel=3,
-        )
-    return [g for g, _ in kept], [v for _, v in kept]
-
-
-def _without_overwrites(
-    gradients: list[Tensor], variables: list[Any]
-) -> tuple[list[Tensor], list[Any]]:
-    """Writes the gradients that are new values (Keras's float8 scales) at once."""
-    kept = []
-    for gradient, variable in zip(gradients, variables, strict=True):
-        if getattr(variable, "overwrite_with_gradient", False):
-            conditional.assign(variable, gradient)
-        else:
-            kept.append((gradient, variable))
-    return [g for g, _ in kept], [v for _, v in kept]
-
-
-def inject(model: Any, wrapper: type[OptimizerWrapper], **arguments: Any) -> Any:
-    """Wraps the optimizer of a compiled model, keeping the state it has.
-
-    Inside of a `LossScaleOptimizer`, which must stay outermost.  To undo, compile again.
-
-    Args:
-        model: A compiled model.
-        wrapper: The class of a wrapper.
-        **arguments: Its arguments, without the optimizer.
-
-    Returns:
-        The model.
-
-    Example:
-        >>> inject(model, Lookahead, sync_period=5)
-    """
-    if not (isinstance(wrapper, type) and issubclass(wrapper, OptimizerWrapper)):
-        raise TypeError(
-            f"`inject` needs the class of a wrapper, received {wrapper!r}. "
-            "Write inject(model, Lookahead, sync_period=5)."
-        )
-    if not getattr(model, "compiled", False) or model.optimizer is None:
-        raise ValueError(
-            f"`inject` needs a compiled model, and {model.name!r} is not. "
-            "Call `model.compile(…)` first."
-        )
-    old = model.optimizer
-    if isinstance(old, keras.optimizers.LossScaleOptimizer):
-        old = old.inner_optimizer
-    new = wrapper(old, **arguments)
-    if old.built:
-        new.build(model.trainable_variables)
-    compat.exchange_optimizer(model, old, new)
-    attach.attach(model)
-    model.train_function = None
-    return model
+    )

@@ -2,7 +2,10 @@
 
 import copy
 import gc
+import json
 import pickle
+import subprocess
+import sys
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.conftest import BACKEND
 from tests.toys import Identity, Nothing, TableDescent, Thermometer, Trail, Window, serializable
 
 RANDOM = np.random.default_rng(2)
+SLOW = pytest.mark.slow
 X = RANDOM.normal(size=(20, 3)).astype("float32")
 Y = (X @ [[1.0], [2.0], [-1.0]]).astype("float32")
 
@@ -127,8 +131,16 @@ def test_compiling_with_a_plain_optimizer_takes_everything_away() -> None:
 # compile is enough.
 
 
-@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
-def test_every_kind_of_model_knows_its_batches(make: Any) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deferred",
+        "functional",
+        *(pytest.param(n, marks=SLOW) for n in ("sequential", "subclassed")),
+    ],
+)
+def test_every_kind_of_model_knows_its_batches(name: str) -> None:
+    make = MODELS[name]
     model = compiled(Window(keras.optimizers.SGD(0.1), steps=2), make)
     model.fit(X[:14], Y[:14], batch_size=10, shuffle=False, verbose=0)  # 10 + 4 examples
     whole = compiled(keras.optimizers.SGD(0.1), make)
@@ -137,6 +149,7 @@ def test_every_kind_of_model_knows_its_batches(make: Any) -> None:
     assert_close(model, whole, atol=1e-7)
 
 
+@SLOW
 def test_inside_of_loss_scaling_it_is_found() -> None:
     optimizer = keras.optimizers.LossScaleOptimizer(Window(keras.optimizers.SGD(0.1), 2), 2.0**4)
     model = compiled(optimizer)
@@ -157,7 +170,11 @@ def test_after_load_model_it_is_found(tmp_path: Path) -> None:
     fitted(model)
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, pytest.param(lambda m: pickle.loads(pickle.dumps(m)), marks=SLOW)],
+    ids=["deepcopy", "pickle"],
+)
 def test_a_copy_is_attached_to_itself(duplicate: Any) -> None:
     model = fitted(compiled(Window("sgd", 2)))
     other = duplicate(model)
@@ -234,7 +251,7 @@ class OwnStep(OwnLoss):
         return super().train_step(*arguments)
 
 
-@pytest.mark.parametrize("make", [OwnLoss, OwnStep])
+@pytest.mark.parametrize("make", [pytest.param(OwnLoss, marks=SLOW), OwnStep])
 def test_a_model_that_computes_its_loss_reports_its_weight(make: Any) -> None:
     model = fitted(compiled(Window(keras.optimizers.SGD(0.1), 3), make, loss=None))
     whole = fitted(compiled(keras.optimizers.SGD(0.1), make, loss=None), batch_size=20)
@@ -358,6 +375,7 @@ def test_reports_stand_in_the_history() -> None:
     assert history["gradient_norm"][0] > 0
 
 
+@SLOW
 def test_reports_of_a_model_with_its_own_step() -> None:
     model = compiled(Thermometer(keras.optimizers.SGD(0.1)), OwnStep, loss=None)
 
@@ -430,7 +448,9 @@ def embedder() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(1)(both))
 
 
-@pytest.mark.parametrize("scaled", [False, True], ids=["", "loss scaling"])
+@pytest.mark.parametrize(
+    "scaled", [pytest.param(False, marks=SLOW), True], ids=["", "loss scaling"]
+)
 def test_the_rows_that_an_embedding_looked_up(scaled: bool) -> None:
     ids = RANDOM.integers(0, 8, (20, 5))
     optimizer: Any = TableDescent(keras.optimizers.SGD(0.5), rate=0.5)
@@ -456,6 +476,7 @@ def test_rows_in_a_model_with_its_own_step_are_an_error() -> None:
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has no steps_per_execution > 1 on PyTorch")
+@SLOW
 def test_several_steps_per_execution_know_their_batches() -> None:
     arguments = {"steps_per_execution": 3}
     model = fitted(compiled(Window(keras.optimizers.SGD(0.1), 3), **arguments))
@@ -472,3 +493,17 @@ def test_a_technique_survives_a_new_compile() -> None:
 
     assert attachment_of(model).techniques == [technique]
     assert "train_step" in vars(model)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+@pytest.mark.parametrize("wrapper", ["nothing", "trail of window"])
+def test_two_replicas_train_as_one(wrapper: str) -> None:
+    def weights(replicas: int) -> list[Any]:
+        command = [sys.executable, "-m", "tests.core.replicas", wrapper, str(replicas)]
+        root = Path(__file__).parents[2]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    for one, two in zip(weights(1), weights(2), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)

@@ -146,6 +146,19 @@ def test_separate_buffers() -> None:
     assert float(b.value[0]) == 1.0
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX takes the values out of the variables")
+def test_kept_values() -> None:
+    model = small_model()
+    model.train_on_batch(X, Y)
+    before = model.get_weights()
+    with pytest.raises(KeyError), compat.kept_values(model):
+        for variable in model.variables:
+            variable._value = None
+        raise KeyError
+
+    assert [a.tolist() for a in model.get_weights()] == [a.tolist() for a in before]
+
+
 def test_mask_of() -> None:
     layer = keras.layers.Embedding(5, 2, mask_zero=True)
     outputs = layer(np.array([[1, 0]]))

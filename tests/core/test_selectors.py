@@ -76,7 +76,7 @@ def test_among_no_variables_the_error_says_so() -> None:
 
 
 def test_an_unbuilt_layer_says_what_to_do(model: keras.Model) -> None:
-    with pytest.raises(ValueError, match="layer 'dense.*is not built, so it has no variables yet"):
+    with pytest.raises(ValueError, match=r"layer 'dense.*is not built, so it has no variables yet"):
         select(keras.layers.Dense(3, name="dense"), model.trainable_variables)
 
 
@@ -92,7 +92,7 @@ def test_an_invalid_regular_expression_is_an_error(model: keras.Model) -> None:
 
 @pytest.mark.parametrize("selector", [3, None, {"head"}, keras.Model])
 def test_another_type_is_an_error(model: keras.Model, selector: object) -> None:
-    with pytest.raises(TypeError, match="is not a selector. Use a layer, a variable, a regular"):
+    with pytest.raises(TypeError, match=r"is not a selector. Use a layer, a variable, a regular"):
         select(selector, model.trainable_variables)
 
 

@@ -8,7 +8,8 @@ import pytest
 from keras import ops
 
 from kooler.core.attach import register, unregister
-from kooler.core.step import Evaluate, Evaluation, Request, Step, Technique
+from kooler.core.step import Step
+from kooler.core.technique import Evaluate, Evaluation, Request, Technique
 from tests.toys import Flat, Halves, Identity, Injected, Lookout, Nothing, Scanned, Thermometer
 
 RANDOM = np.random.default_rng(4)
@@ -17,7 +18,7 @@ Y = (X @ [[1.0], [2.0], [-1.0]]).astype("float32")
 
 
 def linear(optimizer: Any = None) -> keras.Model:
-    """y = x·w, so that its steps can be computed by hand."""
+    """Outputs x·w, so that its steps can be computed by hand."""
     keras.utils.set_random_seed(6)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False, name="w")])
     model.compile(optimizer or keras.optimizers.SGD(0.1), loss="mse", metrics=["mae"])
@@ -56,7 +57,7 @@ def gradient(w: np.ndarray, x: np.ndarray = X, y: np.ndarray = Y) -> np.ndarray:
 
 def test_our_step_is_that_of_keras_bit_for_bit() -> None:
     ours, plain = Identity().inject(rich()), rich()
-    histories = [trained(model).history.history for model in (ours, plain)]
+    histories = [trained(model, epochs=1).history.history for model in (ours, plain)]
 
     assert histories[0] == histories[1]
     for a, b in zip(ours.variables, plain.variables, strict=True):  # statistics and seeds too
@@ -83,10 +84,9 @@ def test_a_step_of_two_evaluations() -> None:
 
 
 def test_the_neutral_setting_is_the_plain_step() -> None:
-    looked, plain = trained(Lookout(0.0).inject(rich())), trained(rich())
+    looked, plain = trained(Lookout(0.0).inject(linear())), trained(linear())
 
-    for a, b in zip(looked.variables, plain.variables, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
+    np.testing.assert_array_equal(kernel(looked), kernel(plain))
 
 
 def test_a_gradient_inside_of_the_loss() -> None:
@@ -118,7 +118,7 @@ def test_the_state_goes_from_part_to_part() -> None:
     assert ops.convert_to_numpy(seeds[0])[1] == start[seeds[0].path][1] + 2  # two draws
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=str)
+@pytest.mark.parametrize("order", [(0, 1), pytest.param((1, 0), marks=pytest.mark.slow)], ids=str)
 def test_techniques_compose_in_the_order_of_their_place(order: tuple[int, int]) -> None:
     model = linear()
     techniques = [Lookout(0.05), Halves()]
@@ -164,7 +164,9 @@ def test_every_evaluation_sees_the_same_random_numbers() -> None:
         )
         return None, one.with_gradients([g + difference * 1e6 for g in two.gradients])
 
-    again, plain = trained(Spy(twice).inject(rich()), 1), trained(rich(), 1)
+    again, plain = Spy(twice).inject(rich()), rich()
+    for model in (again, plain):
+        model.train_on_batch(X, Y)
 
     np.testing.assert_allclose(again.get_weights()[0], plain.get_weights()[0], atol=1e-6)
 

@@ -128,7 +128,9 @@ def test_a_checkpoint_of_another_nesting_is_an_error(tmp_path: Path) -> None:
     trained(Nothing(keras.optimizers.SGD(0.1))).save_weights(tmp_path / "a.weights.h5")
     store = {"0": np.zeros(()), "1": np.zeros(())}
 
-    with pytest.raises(ValueError, match="2 variables for the optimizer 'nothing.*another nesting"):
+    with pytest.raises(
+        ValueError, match=r"2 variables for the optimizer 'nothing.*another nesting"
+    ):
         Nothing("sgd").load_own_variables(store)
 
 
@@ -257,7 +259,7 @@ def test_gradients_of_other_variables_are_an_error() -> None:
         optimizer.apply([ops.ones(1)], [b])
     with pytest.raises(ValueError, match="2 gradients for 1 variables"):
         optimizer.apply([ops.ones(1), ops.ones(1)], [a])
-    with pytest.raises(ValueError, match="before it was built. Call `optimizer.build"):
+    with pytest.raises(ValueError, match=r"before it was built. Call `optimizer.build"):
         Nothing("sgd").apply([ops.ones(1)])
 
 
