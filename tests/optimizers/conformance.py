@@ -102,16 +102,44 @@ def follow_oracle(case: Case, inner: Any, oracle: Any, tolerance: float, flush_a
     variables = fresh_variables()
     weights = [np.array(array(v), "float64") for v in variables]
     optimizer.build(variables)
+    apply = applier(optimizer, variables)
     for step, stream in enumerate(gradients()):
         weight = WEIGHTS[step % len(WEIGHTS)]
-        with applying(Batch(examples=weight)):
-            optimizer.apply([ops.convert_to_tensor(g) for g in stream], variables)
+        apply(stream, weight)
         weights = oracle.apply([g.astype("float64") for g in stream], weights, weight)
         if step + 1 == flush_after:
             optimizer.settle("flush")
             weights = oracle.flush(weights)
         compare(f"{case.name}, step {step + 1}, weights", variables, weights, tolerance)
         compare_state(case, step, optimizer, oracle, tolerance)
+
+
+def applier(optimizer: Any, variables: list[Any]) -> Callable[[list[np.ndarray], float], None]:
+    """A function that applies gradients; compiled on JAX, where the trainer compiles it as well."""
+    if keras.backend.backend() != "jax":
+
+        def apply(stream: list[np.ndarray], weight: float) -> None:
+            with applying(Batch(examples=weight)):
+                optimizer.apply([ops.convert_to_tensor(g) for g in stream], variables)
+
+        return apply
+
+    import jax
+
+    @jax.jit
+    def stateless(slots: Any, stream: Any, weights: Any, weight: Any) -> Any:
+        with applying(Batch(examples=weight)):
+            return optimizer.stateless_apply(slots, stream, weights)
+
+    def apply_compiled(stream: list[np.ndarray], weight: float) -> None:
+        slots = [variable.value for variable in optimizer.variables]
+        results = stateless(slots, stream, [variable.value for variable in variables], weight)
+        for variable, value in zip(
+            [*variables, *optimizer.variables], [*results[0], *results[1]], strict=True
+        ):
+            variable.assign(value)
+
+    return apply_compiled
 
 
 def compare_state(case: Case, step: int, optimizer: Any, oracle: Any, tolerance: float) -> None:

@@ -17,7 +17,10 @@ INNER = {
 }
 
 
-@pytest.mark.parametrize("inner", INNER)
+SLOW_INNER = ["sgd", pytest.param("adam", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("inner", SLOW_INNER)
 @pytest.mark.parametrize("name", ALL)
 def test_exact(name: str, inner: str) -> None:
     make, oracle, tolerance = INNER[inner]
@@ -25,7 +28,7 @@ def test_exact(name: str, inner: str) -> None:
     follow_oracle(ALL[name], make(), oracle(), tolerance, flush_after=25)
 
 
-@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("inner", SLOW_INNER)
 @pytest.mark.parametrize("name", [case.name for case in SINGLE if case.neutral])
 def test_neutral(name: str, inner: str) -> None:
     make, _, _ = INNER[inner]
