@@ -34,11 +34,13 @@ SWAPS: dict[type, type] = {
 def mutants(source: str) -> Iterator[tuple[str, str]]:
     """Yields a description and the source of every faulty version."""
     tree = ast.parse(source)
+    lines = source.splitlines()
     for index, node in enumerate(ast.walk(tree)):
         for change in changes(node):
-            mutant = copy.deepcopy(tree) twin = list(ast.walk(mutant))[index] what = change(twin)
-            line = getattr(node, "lineno", 0) yield f"line {line}: {what}:
-            {source.splitlines()[line - 1].strip()}", ast.unparse(mutant)
+            mutant = copy.deepcopy(tree)
+            what = change(list(ast.walk(mutant))[index])
+            line = getattr(node, "lineno", 1)
+            yield f"line {line}: {what}: {lines[line - 1].strip()}", ast.unparse(mutant)
 
 
 def changes(node: ast.AST) -> Iterator:
