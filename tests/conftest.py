@@ -9,12 +9,17 @@ import os
 import platform
 import random
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 BACKEND_CHOSEN = "KERAS_BACKEND" in os.environ
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",
+    "KERAS_HOME": str(
+        Path(tempfile.gettempdir(), "kooler-tests")
+    ),  # not the keras.json of a person
     "JAX_PLATFORMS": "cpu",
     "JAX_ENABLE_X64": "0",
     "CUDA_VISIBLE_DEVICES": "-1",

@@ -6,7 +6,7 @@ the rooms is about what a reader must know, not about when Python loads it.
 
 import ast
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,13 @@ def test_a_room_imports_only_rooms_to_its_left() -> None:
 
 def test_only_compat_touches_the_private_api_of_keras() -> None:
     trees = package_trees()
+    own = defined_names(trees.values())
 
     found = [
         line
         for name, tree in trees.items()
         if name != PRIVATE_API_FILE
-        for line in private_keras(name, tree, defined_names(trees.values()))
+        for line in private_keras(name, tree, own)
     ]
 
     assert found == []
@@ -245,7 +246,7 @@ def is_underscored(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def defined_names(trees: Iterator[ast.Module] | list[ast.Module]) -> set[str]:
+def defined_names(trees: Iterable[ast.Module]) -> set[str]:
     """Every name that the package itself defines or assigns, with the methods of a NamedTuple."""
     own = set(NAMED_TUPLE_METHODS)
     for tree in trees:

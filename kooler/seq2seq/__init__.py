@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kooler.seq2seq.ctranslate2_export import export_ctranslate2
     from kooler.seq2seq.generation import Generation, generate
     from kooler.seq2seq.model import Seq2Seq
     from kooler.seq2seq.scoring import score
@@ -20,11 +21,12 @@ _HOMES = {
     "Generation": "generation",
     "Seq2Seq": "model",
     "Tokenizer": "tokenizer",
+    "export_ctranslate2": "ctranslate2_export",
     "generate": "generation",
     "score": "scoring",
 }
 
-__all__ = ["Generation", "Seq2Seq", "Tokenizer", "generate", "score"]
+__all__ = ["Generation", "Seq2Seq", "Tokenizer", "export_ctranslate2", "generate", "score"]
 
 
 def __getattr__(name: str) -> Any:

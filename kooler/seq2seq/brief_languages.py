@@ -50,12 +50,12 @@ class English:
     _kinds = ("a family firm", "a state agency", "a start-up", "a charity", "a regional group")
 
     def company(self, draw: random.Random) -> str:
-        """Two or three syllables."""
-        return "".join(draw.choices(self._syllables, k=draw.choice((2, 2, 3)))).capitalize()
+        """Two or three different syllables."""
+        return "".join(draw.sample(self._syllables, k=draw.choice((2, 2, 3)))).capitalize()
 
     def city(self, draw: random.Random) -> str:
-        """One or two syllables and an ending."""
-        syllables = draw.choices(self._syllables, k=draw.choice((1, 2)))
+        """One or two different syllables and an ending."""
+        syllables = draw.sample(self._syllables, k=draw.choice((1, 2)))
         return "".join([*syllables, draw.choice(self._endings)]).capitalize()
 
     def headline(self, facts: Facts) -> str:
@@ -122,12 +122,12 @@ class Chinese:
     _kinds = ("家族企业", "政府机构", "初创公司", "慈善机构", "区域集团")
 
     def company(self, draw: random.Random) -> str:
-        """Two or three characters."""
-        return "".join(draw.choices(self._characters, k=draw.choice((2, 3))))
+        """Two or three different characters."""
+        return "".join(draw.sample(self._characters, k=draw.choice((2, 3))))
 
     def city(self, draw: random.Random) -> str:
-        """Two characters and 市."""
-        return "".join(draw.choices(self._characters, k=2)) + "市"
+        """Two different characters and 市."""
+        return "".join(draw.sample(self._characters, k=2)) + "市"
 
     def headline(self, facts: Facts) -> str:
         """`[受 CAUSE 影响，] COMPANY [N元] DO SITE PLACE [N个岗位]`."""
@@ -155,8 +155,8 @@ class Chinese:
         )
 
     def price(self, number: int, draw: random.Random) -> str:
-        """The number in full."""
-        return draw.choice((f"交易金额为{number}元。", f"所需资金共{number}元。"))
+        """The number in full, with commas."""
+        return draw.choice((f"交易金额为{number:,}元。", f"所需资金共{number:,}元。"))
 
     def cause(self, name: str, draw: random.Random) -> str:
         """The cause in one of its long forms."""

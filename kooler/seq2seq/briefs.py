@@ -48,7 +48,7 @@ def make_briefs(count: int, seed: int, language: str = "en") -> list[Pair]:
 
     Example:
         >>> make_briefs(100, seed=0)[0].target
-        'Lamo to revamp Sotidale printing plant for 720k'
+        'Moka to buy Samelford vineyard for 37m amid state aid'
     """
     if count < 0:
         raise ValueError(f"`count` must be at least 0, received count={count}.")
@@ -115,7 +115,7 @@ def _two_names(name: Callable[[random.Random], str], draw: random.Random) -> tup
 def _facts(company: str, site: str, draw: random.Random) -> Facts:
     event = draw.choice(list(EVENTS))
     causes = [name for name, cause in CAUSES.items() if cause.is_good == EVENTS[event].is_good]
-    scale = {None: None, "jobs": 10, "crowns": 10 ** draw.choice((4, 5, 6, 7))}[EVENTS[event].unit]
+    scale = {None: None, "jobs": 10, "crowns": 10 ** draw.choice((4, 5, 6))}[EVENTS[event].unit]
     return Facts(
         company=company,
         event=event,

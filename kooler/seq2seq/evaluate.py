@@ -119,9 +119,7 @@ def evaluate_titles(
     chrf_score = chrf.corpus_score(hypotheses, [references]).score
     return TitleScores(
         titles=len(references),
-        exact=_percent(
-            sum(h == r for h, r in zip(hypotheses, references, strict=True)), len(references)
-        ),
+        exact=_percent(sum(map(is_exact, hypotheses, references)), len(references)),
         rouge_1=rouge_1,
         rouge_2=rouge_2,
         rouge_l=rouge_l,
@@ -136,6 +134,19 @@ def evaluate_titles(
         bleu_signature=str(bleu.get_signature()),
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def is_exact(title: str, reference: str) -> bool:
+    """Whether a title equals its reference.
+
+    Args:
+        title: The title written.
+        reference: The true title.
+
+    Returns:
+        True if they have the same characters, runs of white space counted as one space.
+    """
+    return title.split() == reference.split()
 
 
 def rouge_tokens(text: str) -> list[str]:

@@ -59,7 +59,6 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
-    length_counts_eos: bool = True,
     early_stopping: bool = True,
     batch_size: int = 64,
 ) -> Generation:
@@ -81,7 +80,6 @@ def generate(
         top_k: Sample among the k most probable tokens only.
         top_p: Sample among the most probable tokens that together reach this probability.
         seed: Of the samples; those of a source depend on it and on the source's index only.
-        length_counts_eos: Whether the length in the score counts EOS.
         early_stopping: Stop at `beam_size` finished hypotheses; False goes on until none can enter.
         batch_size: Sources run together.
 
@@ -99,7 +97,6 @@ def generate(
         max_length=model.max_length if max_length is None else max_length,
         min_length=min_length,
         length_penalty=float(length_penalty),
-        length_counts_eos=length_counts_eos,
         early_stopping=early_stopping,
         temperature=temperature,
         top_k=top_k,
@@ -155,8 +152,8 @@ def _ranked(
     """Candidates by their joint score; of equals the first stays first."""
     hypotheses = []
     for (ids, name), log_prob in zip(found.items(), log_probs.tolist(), strict=False):
-        length = len(ids) + 1 if rules.length_counts_eos else max(len(ids), 1)
-        hypotheses.append(Hypothesis(ids, log_prob / length**rules.length_penalty, log_prob, name))
+        score = log_prob / (len(ids) + 1) ** rules.length_penalty
+        hypotheses.append(Hypothesis(ids, score, log_prob, name))
     return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 

@@ -117,6 +117,7 @@ class Seq2Seq(keras.Model):
         self.orders = tuple(orders)
         self.label_smoothing = label_smoothing
         self.copy_prior = copy_prior
+        self.norm = norm
         self.order_sampling = order_sampling
         self.max_length = max_length
         self.source_vocabulary_size = source_vocabulary_size
@@ -170,7 +171,9 @@ class Seq2Seq(keras.Model):
             source: int32 [B, S] token ids, 0 pads.
             training: Whether dropout is on.
         """
-        mask = ops.not_equal(source, PAD)[:, None, None, :]
+        # An empty source shows one padding token, so that its result does not depend on the others.
+        first = ops.equal(ops.arange(ops.shape(source)[1]), 0)
+        mask = ops.logical_or(ops.not_equal(source, PAD), first)[:, None, None, :]
         x = self._embedded(self.source_embeddings, source)
         x = x + self._position(ops.arange(ops.shape(source)[1], dtype="int32"))
         x = self.dropout.call(x, training=training)
@@ -293,7 +296,7 @@ class Seq2Seq(keras.Model):
         total = ops.logsumexp(logits, axis=-1)
         chosen = ops.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
         nll = total - chosen
-        allowed = ops.convert_to_tensor(1.0 - _reserved(self.vocabulary_size))
+        allowed = ops.convert_to_tensor(1.0 - reserved_mask(self.vocabulary_size))
         mean = ops.matmul(logits, allowed[:, None])[..., 0] / ops.sum(allowed)
         return nll, nll + self.label_smoothing * (chosen - mean)
 
@@ -321,7 +324,7 @@ class Seq2Seq(keras.Model):
         if memory.contains is not None:
             prior = self.prior_scale * memory.contains + self.prior_shift
             logits = (logits + ops.cast(prior, logits.dtype)) / 2
-        return logits + ops.cast(_reserved(self.vocabulary_size) * MASKED, logits.dtype)
+        return logits + ops.cast(reserved_mask(self.vocabulary_size) * MASKED, logits.dtype)
 
     def _contains(self, source: Tensor) -> Tensor | None:
         """Which tokens a source contains, by one scatter into [B, V], without a one-hot."""
@@ -335,7 +338,7 @@ class Seq2Seq(keras.Model):
         return found[:, None, None, :]
 
 
-def _reserved(size: int) -> np.ndarray:
+def reserved_mask(size: int) -> np.ndarray:
     """float32 [V]: 1 for the reserved ids that are never written; only EOS is."""
     mask = np.zeros(size, "float32")
     mask[:RESERVED] = 1.0

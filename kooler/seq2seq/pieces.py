@@ -7,52 +7,44 @@ the number of cores changes the outcome.  Memory is bounded, however long the st
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-# What is looked at, at most; it bounds memory and time.  Byte pair encoding takes its memory for
-# different words, of which text without spaces has many: 100 MB for this many characters of them.
-SAMPLE_CHARACTERS = 8_000_000
+# Byte pair encoding looks at a sample of this size.  A text counts 100 characters more than it has,
+# which it takes in memory; different words, of which text without spaces has many, take 200 bytes
+# a character.
+SAMPLE_CHARACTERS = 4_000_000
 SAMPLE_WORD_CHARACTERS = 500_000
 LONGEST_SAMPLE = 40_000  # of a longer text, its start
+_TEXT_COST = 100
+
+MAXIMUM_UNITS = 200_000  # different words that are counted at a time
 
 # A space belongs to the word, digit or sign behind it; of several, only the last one does.
 _SPLIT = r" ?[\p{L}\p{M}]+| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def sampled(texts: Iterable[str], *, limit_words: bool) -> list[str]:
-    """A share of the texts, of `SAMPLE_CHARACTERS` at most.
-
-    Every text draws a number; those below a bound are kept, and the bound is halved whenever
-    they become too many.  (Every second text would not do: source and target may alternate.)
-
-    Args:
-        texts: Any number of texts, read once.
-        limit_words: Whether all different words, too, may have `SAMPLE_WORD_CHARACTERS` at most.
+def checked(texts: Iterable[str]) -> Iterator[str]:
+    """The texts as they are, if all can be encoded and one is there.
 
     Raises:
         ValueError: If there is no text, or one holds half a surrogate pair.
     """
-    draw = random.Random(0).random
-    sample = _Sample(limit_words)
-    bound = 1.0
+    found = False
     for text in texts:
         check_text(text)
-        mark = draw()
-        if mark < bound:
-            sample.add(mark, text[:LONGEST_SAMPLE])
-        while sample.is_too_large():
-            bound /= 2
-            sample = sample.below(bound)
-    if not any(text.strip() for _, text in sample.marked):
+        found = found or bool(text.strip())
+        yield text
+    if not found:
         raise ValueError("there is no text to learn a vocabulary from.")
-    return [text for _, text in sample.marked]
 
 
 def most_frequent(texts: Iterable[Iterable[str]], count: int) -> list[str]:
     """The most frequent units of the texts; of equally frequent ones, the first by code point.
+
+    Beyond `MAXIMUM_UNITS` different ones, the rarer half is forgotten.
 
     Args:
         texts: Each a row of units: words, or a string, whose units are its characters.
@@ -61,7 +53,28 @@ def most_frequent(texts: Iterable[Iterable[str]], count: int) -> list[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
+        if len(counts) > MAXIMUM_UNITS:
+            counts = Counter(dict(counts.most_common(MAXIMUM_UNITS // 2)))
     return sorted(counts, key=lambda unit: (-counts[unit], unit))[:count]
+
+
+def sampled(texts: Iterable[str]) -> list[str]:
+    """A share of the texts, in which every text is as likely as any other.
+
+    Every text draws a number; those below a bound are kept, and the bound is halved whenever
+    they become too many.  (Every second text would not do: source and target may alternate.)
+    """
+    draw = random.Random(0).random
+    sample = _Sample()
+    bound = 1.0
+    for text in texts:
+        mark = draw()
+        if mark < bound:
+            sample.add(mark, text[:LONGEST_SAMPLE])
+        while sample.is_too_large():
+            bound /= 2
+            sample = sample.below(bound)
+    return [text for _, text in sample.marked]
 
 
 def learned_merges(texts: list[str], count: int) -> tuple[list[str], list[tuple[str, str]]]:
@@ -116,25 +129,23 @@ def check_text(text: str) -> None:
 class _Sample:
     """Texts, each with the number that it drew, and how much there is in them."""
 
-    def __init__(self, limit_words: bool) -> None:
+    def __init__(self) -> None:
         self.marked: list[tuple[float, str]] = []
-        self.limit_words = limit_words
         self.characters = self.word_characters = 0
         self.words: set[str] = set()
 
     def add(self, mark: float, text: str) -> None:
         self.marked.append((mark, text))
-        self.characters += len(text)
-        if self.limit_words:
-            new = set(text.split()) - self.words
-            self.words |= new
-            self.word_characters += sum(map(len, new))
+        self.characters += len(text) + _TEXT_COST
+        new = set(text.split()) - self.words
+        self.words |= new
+        self.word_characters += sum(map(len, new))
 
     def is_too_large(self) -> bool:
         return self.characters > SAMPLE_CHARACTERS or self.word_characters > SAMPLE_WORD_CHARACTERS
 
     def below(self, bound: float) -> "_Sample":
-        kept = _Sample(self.limit_words)
+        kept = _Sample()
         for mark, text in self.marked:
             if mark < bound:
                 kept.add(mark, text)

@@ -16,10 +16,10 @@ the pool if it ranks among the K best of all continuations.  The pool is ordered
 
     score  =  log p(y) / length(y)^α,
 
-the length counting EOS or not.  A sentence is done once K hypotheses have finished, or, with
-`early_stopping=False`, once no open hypothesis can still enter its pool.  Everything has a fixed
-shape, a done sentence is frozen, and every result is complete: where the length limit is reached,
-EOS is the only continuation left.
+the length counting EOS, as in fairseq and CTranslate2.  A sentence is done once K hypotheses have
+finished, or, with `early_stopping=False`, once no open hypothesis can still enter its pool.
+Everything has a fixed shape, a done sentence is frozen, and every result is complete: where the
+length limit is reached, EOS is the only continuation left.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,6 @@ class Rules(NamedTuple):
     max_length: int = 64
     min_length: int = 0
     length_penalty: float = 1.0
-    length_counts_eos: bool = True
     early_stopping: bool = True
     temperature: float | None = None  # sampling, if set
     top_k: int | None = None
@@ -177,12 +176,11 @@ def _best_continuations(beam: Beam, log_probs: Tensor, time: Tensor) -> Continua
     """Every continuation that can rank among the K best finished or the K best open ones."""
     batch, beam_size, per_step, vocabulary = log_probs.shape
     width = min(beam_size + 1, vocabulary)  # one of them may be EOS
-    best, tokens = ops.top_k(log_probs, width)  # [B, K, C, W]
-    tokens = ops.cast(tokens, "int32")
     if per_step == 2:
-        best, tokens = _pairs(best, tokens)  # [B, K, W·W], [B, K, W·W, 2]
+        best, tokens = _best_pairs(log_probs, width)  # [B, K, ways], [B, K, ways, 2]
     else:
-        best, tokens = best[:, :, 0, :], tokens[:, :, 0, :, None]
+        best, tokens = ops.top_k(log_probs[:, :, 0], width)
+        tokens = ops.cast(tokens, "int32")[..., None]
     ways = best.shape[2]
     parent = ops.broadcast_to(ops.arange(beam_size, dtype="int32")[None, :, None], best.shape)
     log_probs = beam.log_probs[..., None] + best
@@ -194,20 +192,24 @@ def _best_continuations(beam: Beam, log_probs: Tensor, time: Tensor) -> Continua
     )
 
 
-def _pairs(best: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of a left and a right token; a left EOS stands alone, once, at its own cost."""
-    batch, beam_size, _, width = best.shape
-    shape = (batch, beam_size, width, width)
-    left = ops.broadcast_to(best[:, :, 0, :, None], shape)
-    right = ops.broadcast_to(best[:, :, 1, None, :], shape)
-    left_token = ops.broadcast_to(tokens[:, :, 0, :, None], shape)
-    right_token = ops.broadcast_to(tokens[:, :, 1, None, :], shape)
-    ended = ops.equal(left_token, EOS)
-    once = ops.where(ops.equal(ops.arange(width), 0), 0.0, IMPOSSIBLE)
-    total = left + ops.where(ended, ops.cast(once, "float32"), right)
-    flat = (batch, beam_size, width * width)
-    pair = ops.stack([ops.reshape(left_token, flat), ops.reshape(right_token, flat)], axis=-1)
-    return ops.reshape(total, flat), pair
+def _best_pairs(log_probs: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The best pairs of a left and a right token, and EOS on the left.
+
+    EOS on the left pays for no right token, so it can be the best way on although other left tokens
+    are more probable: it is always among the ways.
+    """
+    batch, beam_size, _, vocabulary = log_probs.shape
+    eos = ops.equal(ops.arange(vocabulary), EOS)
+    left, left_token = ops.top_k(ops.where(eos, IMPOSSIBLE, log_probs[:, :, 0]), width)
+    right, right_token = ops.top_k(log_probs[:, :, 1], width)
+    shape, flat = (batch, beam_size, width, width), (batch, beam_size, width * width)
+    total = ops.reshape(left[..., :, None] + right[..., None, :], flat)
+    lefts = ops.reshape(ops.broadcast_to(left_token[..., :, None], shape), flat)
+    rights = ops.reshape(ops.broadcast_to(right_token[..., None, :], shape), flat)
+    pairs = ops.cast(ops.stack([lefts, rights], axis=-1), "int32")
+    end = ops.full((batch, beam_size, 1, 2), EOS, dtype="int32")
+    total = ops.concatenate([total, log_probs[:, :, 0, EOS : EOS + 1]], axis=2)
+    return total, ops.concatenate([pairs, end], axis=2)
 
 
 def _continuations(
@@ -249,7 +251,7 @@ def _drawn(log_probs: Tensor, noise: Tensor, rules: Rules) -> Tensor:
     scaled, tokens = ops.top_k(
         log_probs / rules.temperature, min(rules.top_k or vocabulary, vocabulary)
     )
-    probability = ops.softmax(scaled, axis=-1)
+    probability = ops.exp(scaled - ops.logsumexp(scaled, axis=-1, keepdims=True))
     before = ops.cumsum(probability, axis=-1) - probability
     if rules.top_p is not None:
         probability = ops.where(before < rules.top_p, probability, 0.0)
@@ -323,8 +325,7 @@ def _reordered(state: Any, parent: Tensor) -> Any:
 
 def _score(log_probs: Tensor, length: Tensor, rules: Rules) -> Tensor:
     """The normalised score, log p / length^α; what is impossible stays so."""
-    counted = ops.cast(length + 1 if rules.length_counts_eos else ops.maximum(length, 1), "float32")
-    score = log_probs / counted**rules.length_penalty
+    score = log_probs / ops.cast(length + 1, "float32") ** rules.length_penalty
     return ops.where(log_probs > POSSIBLE, score, IMPOSSIBLE)
 
 
@@ -335,6 +336,5 @@ def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
     beam_size = beam.log_probs.shape[1]
     if rules.early_stopping:
         return exhausted | (pool.count >= beam_size)
-    longest = rules.max_length + 1 if rules.length_counts_eos else max(rules.max_length, 1)
-    reachable = best_open / float(longest) ** rules.length_penalty
+    reachable = best_open / float(rules.max_length + 1) ** rules.length_penalty
     return exhausted | (pool.scores[:, -1] >= reachable)

@@ -34,7 +34,14 @@ import tokenizers
 from tokenizers import models
 
 from kooler.seq2seq.atomic import write_text
-from kooler.seq2seq.pieces import check_text, learned_merges, most_frequent, sampled, splitter
+from kooler.seq2seq.pieces import (
+    check_text,
+    checked,
+    learned_merges,
+    most_frequent,
+    sampled,
+    splitter,
+)
 from kooler.seq2seq.reserved_ids import RESERVED
 
 Kind = Literal["bpe", "characters", "words"]
@@ -79,9 +86,9 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], size: int, kind: Kind = "bpe") -> Self:
         """Learns a vocabulary.
 
-        The same texts in the same order give the same tokenizer, on every machine.  Of more
-        than `pieces.SAMPLE_CHARACTERS`, a share is looked at in which every text is as likely
-        as any other; of a text longer than `pieces.LONGEST_SAMPLE`, its start.
+        The same texts in the same order give the same tokenizer, on every machine.  Memory is
+        bounded: "characters" and "words" count what there is, "bpe" learns from a share of the
+        texts, see `pieces.py`.
 
         Args:
             texts: Any number of texts, read once.
@@ -96,12 +103,12 @@ class Tokenizer:
             >>> tokenizer = Tokenizer.train((pair.source for pair in read_pairs(path)), 8000)
         """
         count = size - _check_size(size, kind)
-        sample = sampled(texts, limit_words=kind == "bpe")
+        texts = checked(texts)
         if kind == "bpe":
-            return cls(kind, *learned_merges(sample, count))
+            return cls(kind, *learned_merges(sampled(texts), count))
         if kind == "characters":
-            return cls(kind, most_frequent(sample, count))
-        words = ((word for word in text.split() if word != _UNKNOWN) for text in sample)
+            return cls(kind, most_frequent(texts, count))
+        words = ((word for word in text.split() if word != _UNKNOWN) for text in texts)
         return cls(kind, most_frequent(words, count))
 
     @classmethod

@@ -160,7 +160,10 @@ def test_the_same_for_every_hash_seed():
 
 
 def test_the_example_of_the_documentation():
-    assert make_briefs(100, seed=0)[0].target == "Lamo to revamp Sotidale printing plant for 720k"
+    assert (
+        make_briefs(100, seed=0)[0].target
+        == "Moka to buy Samelford vineyard for 37m amid state aid"
+    )
 
 
 def test_wrong_arguments():

@@ -152,7 +152,7 @@ def test_size_is_a_limit(kind, size, texts):
     [
         ((262, "bpe"), r"`size` must be at least 263 for kind='bpe', received size=262: 6 reserv"),
         ((7, "words"), r"`size` must be at least 8 for kind='words', received size=7: 6 reserved"),
-        ((500, "bytes"), r"`kind` must be one of bpe, characters, words, received kind='bytes'\."),
+        ((0, "bytes"), r"`kind` must be one of bpe, characters, words, received kind='bytes'\."),
     ],
 )
 def test_wrong_arguments(arguments, problem):
@@ -257,16 +257,20 @@ def test_the_same_for_every_hash_seed_and_number_of_cores(tmp_path):
     assert outputs.pop().endswith("\n[]\n")
 
 
-def test_training_looks_at_a_bounded_share(monkeypatch):
-    monkeypatch.setattr(pieces, "SAMPLE_CHARACTERS", 1000)
-    read = []
+def test_training_reads_a_stream_once(monkeypatch):
+    monkeypatch.setattr(pieces, "SAMPLE_CHARACTERS", 20_000)
 
-    def stream():
-        for i in range(5000):
-            read.append(i)
-            yield chr(0x4E00 + i) * 10
+    for kind in (*KINDS, "words"):
+        tokenizer = Tokenizer.train((f"{i % 7} a" for i in range(5000)), 300, kind)
+        assert "a" in tokenizer.decode(tokenizer.encode("a"))
 
-    tokenizer = Tokenizer.train(stream(), 5000, "characters")
 
-    assert len(read) == 5000
-    assert 6 + 256 < tokenizer.size <= 6 + 256 + 100
+def test_bpe_learns_from_a_share_and_the_others_from_all(monkeypatch):
+    monkeypatch.setattr(pieces, "SAMPLE_CHARACTERS", 20_000)
+    texts = [chr(0x4E00 + i) for i in range(2000)]
+
+    sizes = {kind: Tokenizer.train(texts, 5000, kind).size for kind in (*KINDS, "words")}
+
+    assert sizes["characters"] == 262 + 2000
+    assert sizes["words"] == 7 + 2000
+    assert 262 + 50 < sizes["bpe"] < 262 + 250

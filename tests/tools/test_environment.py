@@ -49,6 +49,21 @@ def test_an_old_python_is_refused_with_the_way_out() -> None:
         environment.require_python((3, 9))
 
 
+def test_a_python_that_makes_no_environments_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/sh\necho ensurepip is not available\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(environment.sys, "executable", str(broken))
+
+    with pytest.raises(
+        environment.SetupError,
+        match=r"`venv` could not create .* apt install python3-venv.*ensurepip is not available",
+    ):
+        environment.create(tmp_path / "environment")
+
+
 def test_the_environment_tool_is_read_by_an_old_python() -> None:
     # The refusal must be reached: syntax newer than Python 3.8 would end in a SyntaxError before.
     source = Path(environment.__file__).read_text("utf-8")

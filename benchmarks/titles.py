@@ -1,0 +1,69 @@
+"""How good are titles of scientific abstracts?  Train on `arxiv_cs20k`, score beside baselines.
+
+    python -m benchmarks.titles --data FOLDER --run runs/arxiv_cs20k --minutes 20
+    python -m benchmarks.titles --data FOLDER --run runs/arxiv_cs20k --resume --minutes 60
+
+Prints ROUGE and the rest for each generation order, beside lead, sentences and nearest neighbour.
+On a GPU raise --size, --batch-tokens and --minutes.
+"""
+
+import argparse
+import platform
+import time
+
+from benchmarks.data import data_set
+from kooler.seq2seq.display import make_display
+from kooler.seq2seq.measure import measure, table
+from kooler.seq2seq.settings import Settings
+from kooler.seq2seq.train import train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="the folder of data sets; or KOOLER_DATA")
+    parser.add_argument("--set", default="arxiv_cs20k", help="the data set")
+    parser.add_argument("--run", default="runs/arxiv_cs20k", help="the run directory")
+    parser.add_argument("--resume", action="store_true", help="go on with an earlier run")
+    parser.add_argument("--minutes", type=float, default=20.0, help="train no longer than this")
+    parser.add_argument("--size", default="tiny", help="tiny, small or base")
+    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    folder = data_set(given.set, given.data)
+    settings = Settings(
+        size=given.size,
+        norm="pre",
+        dropout=0.1,
+        copy_prior=True,
+        source_length=256,
+        target_length=40,
+        vocabulary_size=6000,
+        batch_tokens=given.batch_tokens,
+        maximum_shapes=4,
+        learning_rate=2e-3,
+        warmup=300,
+        updates=100_000,
+        minutes=given.minutes,
+        evaluate_every=250,
+        checkpoint_every=250,
+        seed=given.seed,
+    )
+    began = time.monotonic()
+    outcome = train(
+        settings,
+        [folder / "train.tsv"],
+        [folder / "dev.tsv"],
+        given.run,
+        resume=given.resume,
+        display=make_display(),
+    )
+    trained = time.monotonic()
+    measured = measure(given.run, [folder / "test.tsv"], beam_size=4)
+    print(f"{given.set}: {outcome.update:,} updates, {outcome.reason}; dev {outcome.dev_loss:.4f}")
+    print(f"trained {trained - began:.0f} s, scored {time.monotonic() - trained:.0f} s", end="; ")
+    print(f"{platform.machine()}, seed {given.seed}, size {given.size}")
+    print(table(measured.rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A title that grows from both ends, drawn step by step."""
+
+from collections.abc import Iterator
+
+from kooler.seq2seq.report_data import Growth, WrittenToken
+from kooler.seq2seq.report_parts import source_text
+from kooler.seq2seq.report_text import escape, percent
+
+
+def growing_title(growth: Growth | None, language: str) -> str:
+    """Shows every step, one below the other; the page's script makes them a player.
+
+    Args:
+        growth: The steps, or nothing.
+        language: Value of `lang`, already escaped.
+
+    Returns:
+        HTML, empty if there is nothing.
+    """
+    if growth is None:
+        return ""
+    last = len(growth.steps) - 1
+    words = any(_is_apart(token) for token, _, _ in _placed(growth) if not token.ends)
+    kind = "title words" if words else "title"
+    steps = "".join(
+        f'<li><div class="{kind}" lang="{language}">{"".join(_stage(growth, step))}</div>'
+        f'<p class="caption">{_caption(growth, step)}</p></li>'
+        for step in range(last + 1)
+    )
+    note = f" {escape(growth.note)}" if growth.note else ""
+    return (
+        "<p>At every step the model writes one token at the <em class='l'>left</em> end and one at "
+        "the <em class='r'>right</em> end, both at once, until the halves meet. Below each token: "
+        f"how sure the model was.{note}</p>"
+        f"{source_text(growth.source, language)}"
+        '<div class="player" data-player>'
+        '<div class="controls" hidden>'
+        '<button type="button" data-go="back" aria-label="One step back">◂</button>'
+        '<button type="button" data-go="play">Play</button>'
+        '<button type="button" data-go="next" aria-label="One step on">▸</button>'
+        f'<label>Step <input type="range" min="0" max="{last}" value="0" step="1" '
+        'aria-label="Step"></label>'
+        f"<output>1 of {last + 1}</output>"
+        '<button type="button" data-go="all" aria-pressed="false">All steps</button>'
+        f'</div><ol class="steps" aria-live="polite">{steps}</ol></div>'
+        f'<p class="result">The title: <strong lang="{language}" dir="auto">'
+        f"{escape(growth.title)}</strong></p>"
+    )
+
+
+def _placed(growth: Growth) -> Iterator[tuple[WrittenToken, str, int]]:
+    """All tokens as they read in the finished title, with their side and step."""
+    steps = list(enumerate(growth.steps))
+    for number, step in steps:
+        yield from ((token, "l", number) for token in step.left)
+    for number, step in reversed(steps):
+        yield from ((token, "r", number) for token in reversed(step.right))
+
+
+def _stage(growth: Growth, now: int) -> Iterator[str]:
+    """One step of the picture: places that are not written yet are kept free."""
+    for token, side, step in _placed(growth):
+        text = "end" if token.ends else token.text.strip() or "␠"
+        kind = " end" if token.ends else ""
+        gap = " apart" if _is_apart(token) else ""
+        if step > now:
+            yield f'<span class="hole{kind}{gap}" aria-hidden="true"><i>{escape(text)}</i></span>'
+            continue
+        new = " new" if step == now else ""
+        yield (
+            f'<span class="token {side}{new}{kind}{gap}" style="--sure:{token.probability:.3f}">'
+            f"<bdi>{escape(text)}</bdi><small>{escape(percent(token.probability))}</small></span>"
+        )
+
+
+def _is_apart(token: WrittenToken) -> bool:
+    return token.ends or token.text[:1].isspace()
+
+
+def _caption(growth: Growth, now: int) -> str:
+    step = growth.steps[now]
+    ends = [("left", token) for token in step.left] + [("right", token) for token in step.right]
+    parts = [
+        f"the halves have met ({percent(token.probability)})"
+        if token.ends
+        else f"{side} “{token.text.strip()}” ({percent(token.probability)})"
+        for side, token in ends
+    ]
+    return escape(f"Step {now + 1}: {', '.join(parts) or 'nothing'}.")

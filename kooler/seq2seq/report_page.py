@@ -1,0 +1,66 @@
+"""The page of the report: which sections there are, and in which order."""
+
+from collections.abc import Mapping
+
+from kooler.seq2seq.report_attention import attention_section
+from kooler.seq2seq.report_chart import chart_figures
+from kooler.seq2seq.report_data import Report
+from kooler.seq2seq.report_growth import growing_title
+from kooler.seq2seq.report_samples import sample_cards
+from kooler.seq2seq.report_scores import headline, score_table
+from kooler.seq2seq.report_text import escape
+
+
+def fragments(report: Report) -> dict[str, str]:
+    """Writes what fills the template.
+
+    Args:
+        report: The data.
+
+    Returns:
+        HTML for each place: "title", "summary", "headline", "navigation", "sections".
+    """
+    sections = [section for section in _sections(report) if section[2]]
+    return {
+        "title": escape(report.title),
+        "summary": escape(report.summary),
+        "headline": headline(report.rows),
+        "navigation": "".join(
+            f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections
+        ),
+        "sections": "\n".join(
+            f'<section id="{name}" aria-labelledby="{name}-heading">\n'
+            f'<h2 id="{name}-heading">{heading}</h2>\n{body}\n</section>'
+            for name, heading, body in sections
+        ),
+    }
+
+
+def _sections(report: Report) -> list[tuple[str, str, str]]:
+    language = escape(report.language)
+    return [
+        ("scores", "Scores", score_table(report.rows)),
+        ("growth", "Two ends growing together", growing_title(report.growth, language)),
+        ("samples", "Samples", sample_cards(report.samples, language)),
+        ("attention", "Attention", attention_section(report.attention, language)),
+        ("curves", "Training", chart_figures(report.charts)),
+        ("making", "How it was made", _facts(report)),
+    ]
+
+
+def _facts(report: Report) -> str:
+    parts = (
+        ("Settings", report.settings),
+        ("Machine", report.machine),
+        ("Versions", report.versions),
+    )
+    tables = "".join(_fact_table(name, values) for name, values in parts if values)
+    return f'<div class="facts">{tables}</div>' if tables else ""
+
+
+def _fact_table(name: str, values: Mapping[str, object]) -> str:
+    lines = "".join(
+        f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>"
+        for key, value in values.items()
+    )
+    return f"<div><h3>{name}</h3><dl>{lines}</dl></div>"

@@ -1,0 +1,21 @@
+"""A Seq2Seq small enough to enumerate, with random weights large enough to disagree."""
+
+from typing import Any
+
+import numpy as np
+
+from kooler.seq2seq import Seq2Seq
+
+
+def small_model(
+    vocabulary: int = 9, *, layers: int = 3, seed: int = 0, **arguments: Any
+) -> Seq2Seq:
+    """An untrained model of width 16 whose weights are drawn by NumPy: equal on every backend."""
+    settings = {"width": 16, "heads": 2, "feedforward": 24, "dropout": 0.0, "max_length": 6}
+    model = Seq2Seq(vocabulary, layers=layers, **(settings | arguments))
+    generator = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        centre = 1.0 if variable.path.endswith("gamma") else 0.0
+        scale = 0.6 if "embeddings" in variable.path else 0.35
+        variable.assign(centre + scale * generator.standard_normal(variable.shape))
+    return model
