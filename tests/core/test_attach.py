@@ -172,7 +172,10 @@ def test_after_load_model_it_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "duplicate",
-    [copy.deepcopy, pytest.param(lambda m: pickle.loads(pickle.dumps(m)), marks=SLOW)],
+    [
+        pytest.param(copy.deepcopy, marks=SLOW),
+        pytest.param(lambda m: pickle.loads(pickle.dumps(m)), marks=SLOW),
+    ],
     ids=["deepcopy", "pickle"],
 )
 def test_a_copy_is_attached_to_itself(duplicate: Any) -> None:
@@ -194,6 +197,7 @@ def test_a_model_can_be_collected() -> None:
     assert reference() is None
 
 
+@SLOW
 def test_sample_weights_count_where_keras_divides_by_them() -> None:
     weights = RANDOM.random(20).astype("float32")
     loss = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
@@ -312,6 +316,7 @@ def test_evaluate_and_predict_change_nothing() -> None:
         np.testing.assert_array_equal(ops.convert_to_numpy(variable), old)
 
 
+@SLOW
 def test_what_waits_is_applied_at_the_end_of_an_epoch() -> None:
     model = fitted(compiled(Window(keras.optimizers.SGD(0.1), 100)), epochs=2)
     whole = fitted(compiled(keras.optimizers.SGD(0.1)), epochs=2, batch_size=20)

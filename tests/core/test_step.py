@@ -109,6 +109,7 @@ def test_parts_of_a_batch_give_its_gradient(technique: Any) -> None:
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_state_goes_from_part_to_part() -> None:
     model = Scanned(2).inject(rich())
     start = {v.path: ops.convert_to_numpy(v) + 0 for v in model.non_trainable_variables}
@@ -131,6 +132,7 @@ def test_techniques_compose_in_the_order_of_their_place(order: tuple[int, int]) 
     np.testing.assert_allclose(kernel(model), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_three_techniques_and_a_wrapper() -> None:
     model = linear(Thermometer(Nothing(keras.optimizers.SGD(0.1))))
     for technique in (Scanned(2), Lookout(0.05), Identity()):
@@ -156,6 +158,7 @@ class Spy(Injected):
         return evaluation
 
 
+@pytest.mark.slow
 def test_every_evaluation_sees_the_same_random_numbers() -> None:
     def twice(step: Step, request: Request, inner: Evaluate) -> Any:
         one, two = inner(request), inner(request)

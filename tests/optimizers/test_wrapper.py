@@ -197,6 +197,7 @@ def test_mixed_float16_wraps_the_wrapper() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns about torch
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
 def test_compiled_and_eager_agree(arguments: dict[str, Any]) -> None:
     ours = trained(Trail(Window(keras.optimizers.Adam(0.1), 2)), **arguments)
@@ -206,6 +207,7 @@ def test_compiled_and_eager_agree(arguments: dict[str, Any]) -> None:
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has no steps_per_execution > 1 on PyTorch")
 def test_several_steps_per_execution() -> None:
     several = trained(Trail(Window(keras.optimizers.Adam(0.1), 2)), steps_per_execution=2)
