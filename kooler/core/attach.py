@@ -1,0 +1,322 @@
+"""How a technique reaches its model: `compile` is enough, and a plain model is never touched.
+
+Keras hands an optimizer gradients and nothing else. A wrapper may need more: how much a batch
+weighs, the end of an epoch before validation, the rows of an embedding. So after `compile` each
+model is looked at, and if kooler has anything to do for it, *that instance* gets
+
+- its own `train_step`, if a step technique is registered or a wrapper asks for batches
+  (`needs_batch`), rows (`by_rows`) or logs (`reports`): the step of `step.py` instead of Keras's.
+  Otherwise Keras's own step runs, untouched.
+- its own `fit`, which adds one callback in front of the others and then runs Keras's `fit`: the
+  callback tells wrappers the end of an epoch (before validation, and before anybody saves) and of
+  `fit`.
+
+Compiling with a plain optimizer takes both away again, `remove` of the last technique too.
+
+How does a model that is compiled get here? `compile` gives the optimizer no reference to its
+model, at no point, on no backend; so `Trainer.compile` is observed (`compat.observe_compile`) once
+this file is imported, as every wrapper and technique does. Its behaviour does not change: it runs,
+and then this file looks for wrappers in `model.optimizer`. That covers Sequential, Functional and
+subclassed models, wrappers inside `LossScaleOptimizer`, and `load_model`, which compiles.
+Rejected: looking for the caller's frame or asking the garbage collector who holds the optimizer
+(works by accident, and on TensorFlow too late, inside the traced step); a descriptor for
+`Model.optimizer` (slows every read, for all models); our own `Model` class (would exclude every
+model that exists).
+"""
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import keras
+
+from kooler.core import compat, step
+from kooler.core.batch import Batch, Data, applying, recording
+from kooler.core.ends import fit_telling
+from kooler.core.technique import Plan, Technique
+from kooler.core.types import Tensor
+
+ATTRIBUTE = "_kooler_attachment"
+
+
+class Attachable:
+    """What an optimizer promises that wants to know its model; `OptimizerWrapper` fills it in."""
+
+    needs_batch: ClassVar[bool] = False
+    """Whether `batch.current()` must be known in `apply`."""
+
+    by_rows: ClassVar[bool] = False
+    """Whether the gradients of some embeddings are to be taken by rows: see `row_embeddings`."""
+
+    reports: ClassVar[bool] = False
+    """Whether `report()` gives entries for the logs of each step."""
+
+    inner_optimizer: Any
+
+    def bind(self, model: Any) -> None:
+        """Hears which model it belongs to, after every `compile` and before it is built."""
+
+    def row_embeddings(self, model: Any) -> Sequence[Any]:
+        """The embedding layers whose gradients it takes by rows; asked in each (traced) step."""
+        return ()
+
+    def report(self) -> dict[str, Tensor]:
+        """Entries for the logs, inside of the compiled step, after the update."""
+        return {}
+
+    def settle(self, reason: str) -> None:
+        """Decides about what waits: at the end of an "epoch", of "fit", or on "flush"."""
+
+
+class Attachment:
+    """What kooler does for one model; made by `attach`.
+
+    In a hand-written loop it says how much a batch weighs:
+
+        attachment = kooler.attach(model)
+        with attachment.weigh(number_of_tokens):
+            model.optimizer.apply(gradients, model.trainable_variables)
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = weakref.ref(model)
+        self.techniques: list[Technique] = []
+
+    @property
+    def wrappers(self) -> list[Attachable]:
+        """The wrappers in the model's optimizer, outermost first."""
+        return list(wrappers_in(getattr(self._model(), "optimizer", None)))
+
+    def weigh(self, weight: Tensor) -> AbstractContextManager[None]:
+        """Says by how many terms the loss of the gradients that are applied meanwhile was divided.
+
+        Args:
+            weight: Scalar, for instance the number of examples, or of unmasked tokens.
+        """
+        return applying(Batch(examples=weight, reported=weight))
+
+    def refresh(self) -> None:
+        """Gives the model what its optimizer and techniques need now, and takes the rest away."""
+        model: Any = self._model()
+        wrappers = self.wrappers
+        for wrapper in wrappers:
+            wrapper.bind(model)
+        _set(model, "fit", fit_telling(model, settle) if wrappers or self.techniques else None)
+        if _set(model, "train_step", self._train_step_for(model, wrappers)):
+            model.train_function = None
+        if not wrappers and not self.techniques:
+            model.__dict__.pop(ATTRIBUTE, None)
+
+    def _train_step_for(
+        self, model: Any, wrappers: Sequence[Attachable]
+    ) -> Callable[..., Any] | None:
+        by_rows = any(one.by_rows for one in wrappers)
+        asked = any(one.needs_batch or one.reports for one in wrappers)
+        if not (self.techniques or by_rows or asked):
+            return None
+        if compat.has_own(model, "train_step"):
+            self._check_own_step(model, by_rows)
+            return _observing(model, wrappers)
+        plan = Plan(
+            tuple(self.techniques),
+            lambda: [layer for one in wrappers for layer in one.row_embeddings(model)],
+            lambda: _reports_of(wrappers),
+        )
+        train = step.train_statelessly if keras.backend.backend() == "jax" else step.train
+        return functools.partial(train, model, plan)
+
+    def _check_own_step(self, model: Any, by_rows: bool) -> None:
+        if not self.techniques and not by_rows:
+            return
+        names = [type(one).__name__ for one in self.techniques] or ["a gradient by rows"]
+        raise ValueError(
+            f"The model class {type(model).__name__} defines its own `train_step`, which "
+            f"{', '.join(names)} would have to replace. Put what it does into `compute_loss` "
+            "or `call`, or train this model without the technique."
+        )
+
+
+def attach(model: Any) -> Attachment:
+    """Connects a model with the kooler wrappers in its optimizer.
+
+    `compile` does this by itself. It is needed once where `model.optimizer` was set in another
+    way, or for a loop of your own, in which `attachment.weigh` says how much each batch weighs.
+
+    Args:
+        model: A Keras model with an optimizer.
+
+    Returns:
+        The attachment of this model; the same one every time.
+
+    Raises:
+        TypeError: `model` is not a Keras model.
+        ValueError: It has no optimizer.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`attach` needs a Keras model, received {model!r} of type {type(model).__name__}."
+        )
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            f"The model {model.name!r} has no optimizer to connect with. "
+            "Call `model.compile(optimizer, …)` first."
+        )
+    attachment = attachment_of(model)
+    attachment.refresh()
+    return attachment
+
+
+def flush(model: Any) -> None:
+    """Applies what waits in the optimizer of a model: a partial accumulation window, lazy catch-up.
+
+    `fit` does this by itself at the end of each epoch, as the wrappers' settings say.
+
+    Args:
+        model: A compiled model; one without kooler wrappers, or not yet trained, is left alone.
+
+    Raises:
+        TypeError: `model` is not a Keras model.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`flush` needs a Keras model, received {model!r} of type {type(model).__name__}."
+        )
+    settle(model, "flush")
+
+
+def settle(model: Any, reason: str) -> None:
+    """Tells the wrappers of a model, outside of a step, that it is time to decide what waits."""
+    optimizer: Any = getattr(model, "optimizer", None)
+    outermost = list(outermost_wrappers(optimizer))
+    if not outermost or not optimizer.built:
+        return
+
+    def tell() -> None:
+        for wrapper in outermost:
+            wrapper.settle(reason)
+
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+    if keras.backend.backend() == "tensorflow":
+        model.distribute_strategy.run(tell)
+    else:
+        tell()
+    compat.separate_buffers([*model.variables, *optimizer.variables])
+
+
+def attachment_of(model: Any) -> Attachment:
+    """The attachment of a model, made if need be, without any effect on the model."""
+    found: Attachment | None = model.__dict__.get(ATTRIBUTE)
+    if found is None:
+        found = model.__dict__[ATTRIBUTE] = Attachment(model)
+    return found
+
+
+def register(model: Any, technique: Technique) -> None:
+    """Adds a step technique to a compiled model.
+
+    Raises:
+        ValueError: The model is not compiled, defines its own `train_step`, or has it already.
+    """
+    if not getattr(model, "compiled", False):
+        raise ValueError(
+            f"{type(technique).__name__} needs a compiled model, and {model.name!r} is not. "
+            "Call `model.compile(…)` first, then inject."
+        )
+    attachment = attachment_of(model)
+    if any(one is technique for one in attachment.techniques):
+        raise ValueError(
+            f"This {type(technique).__name__} is already part of the step of {model.name!r}. "
+            "Make a second one to apply it twice, or `remove` it first."
+        )
+    attachment.techniques.append(technique)
+    try:
+        attachment.refresh()
+    except ValueError:
+        attachment.techniques.remove(technique)
+        attachment.refresh()
+        raise
+    model.train_function = None
+
+
+def unregister(model: Any, technique: Technique) -> None:
+    """Takes a step technique away again.
+
+    Raises:
+        ValueError: The model does not have it.
+    """
+    attachment = model.__dict__.get(ATTRIBUTE)
+    if attachment is None or technique not in attachment.techniques:
+        raise ValueError(
+            f"This {type(technique).__name__} is not part of the step of {model.name!r}, so it "
+            "cannot be removed. Remove the object that was injected."
+        )
+    attachment.techniques.remove(technique)
+    attachment.refresh()
+    model.train_function = None
+
+
+def outermost_wrappers(optimizer: Any) -> Iterator[Attachable]:
+    """The wrappers that stand in no other wrapper, through whatever of Keras's lies around them."""
+    if isinstance(optimizer, Attachable):
+        yield optimizer
+    elif optimizer is not None:
+        for inner in inner_optimizers(optimizer):
+            yield from outermost_wrappers(inner)
+
+
+def wrappers_in(optimizer: Any) -> Iterator[Attachable]:
+    """All wrappers in an optimizer, outermost first."""
+    for wrapper in outermost_wrappers(optimizer):
+        yield wrapper
+        for inner in inner_optimizers(wrapper):
+            yield from wrappers_in(inner)
+
+
+def inner_optimizers(optimizer: Any) -> list[Any]:
+    """The optimizers directly inside of another: of a wrapper, or of Keras's own containers."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    group = getattr(optimizer, "optimizers", None)
+    return [one for one in (inner, *(group or ())) if isinstance(one, keras.optimizers.Optimizer)]
+
+
+def _compiled(model: Any) -> None:
+    if any(outermost_wrappers(getattr(model, "optimizer", None))) or ATTRIBUTE in model.__dict__:
+        attachment_of(model).refresh()
+
+
+def _set(model: Any, name: str, function: Callable[..., Any] | None) -> bool:
+    """Sets or deletes an attribute of the instance, past Keras's tracking; says whether it did."""
+    if function is not None:
+        model.__dict__[name] = function
+        return True
+    return model.__dict__.pop(name, None) is not None
+
+
+def _observing(model: Any, wrappers: Sequence[Attachable]) -> Callable[..., Any]:
+    """A model's own `train_step`, with the facts of its batch collected while it runs."""
+    own = type(model).train_step
+
+    def train_step(*arguments: Any) -> Any:
+        data = Data(*keras.utils.unpack_x_y_sample_weight(arguments[-1]))
+        with recording(model) as record, applying(lambda: record.batch(data)):
+            result = own(model, *arguments)
+        if keras.backend.backend() != "jax":
+            return {**result, **_reports_of(wrappers)}
+        logs, state = result
+        optimizer_variables = zip(model.optimizer.variables, state[2], strict=True)
+        with keras.StatelessScope(list(optimizer_variables)):
+            return {**logs, **_reports_of(wrappers)}, state
+
+    return train_step
+
+
+def _reports_of(wrappers: Sequence[Attachable]) -> dict[str, Tensor]:
+    return {name: value for one in wrappers for name, value in one.report().items()}
+
+
+# In `model.compile(Wrapper(…))` Python looks `compile` up before it makes the wrapper: this cannot
+# wait for the first wrapper.
+compat.observe_compile(_compiled)

@@ -1,0 +1,278 @@
+"""The only file of kooler that touches Keras's private API.
+
+Each function here hides one use, says what it relies on, and has a test in
+`tests/core/test_compat.py` with its name, so that a Keras release which changes the internals is
+named by the test that fails.  Nothing here is a technique.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import keras
+from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.stateless_scope import get_stateless_scope
+from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.trainers.trainer import Trainer
+from keras.src.utils.tracking import DotNotTrackScope
+
+from kooler.core.types import Tensor
+
+_compile_observers: list[Callable[[Any], None]] = []
+
+
+def observe_compile(observer: Callable[[Any], None]) -> None:
+    """Calls `observer(model)` after every `compile` of any model, and changes nothing else.
+
+    Relies on: `Trainer.compile` is the one method that every Keras model's `compile` ends in.  It
+    is replaced once, when the first observer arrives, by a function that calls it unchanged.
+    """
+    if observer in _compile_observers:
+        return
+    if not _compile_observers:
+        Trainer.compile = _observed(Trainer.compile)
+    _compile_observers.append(observer)
+
+
+def _observed(compile_model: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(compile_model)
+    def compile_and_tell(self: Any, *args: Any, **kwargs: Any) -> None:
+        compile_model(self, *args, **kwargs)
+        for observer in _compile_observers:
+            observer(self)
+
+    return compile_and_tell
+
+
+def has_own(model: Any, method: str) -> bool:
+    """Whether the class of a model brings its own version of one of the trainer's methods.
+
+    Relies on: `keras.Model` inherits the trainer of its backend, whose methods are Keras's.
+    """
+    return getattr(type(model), method) is not getattr(keras.Model, method)
+
+
+@contextlib.contextmanager
+def untracked() -> Iterator[None]:
+    """Attributes set meanwhile are not tracked as sub-objects.
+
+    Relies on: `DotNotTrackScope`, which Keras uses for the same purpose in its optimizers.
+    """
+    with DotNotTrackScope():
+        yield
+
+
+# Optimizers.
+
+
+def call_counter(optimizer: Any) -> Any:
+    """The variable in which an optimizer counts the calls of its own `apply`.
+
+    Relies on: `BaseOptimizer._iterations`; `iterations` is public, but a wrapper forwards it.
+    """
+    return optimizer._iterations
+
+
+def forget_learning_rate(optimizer: Any) -> None:
+    """Drops the learning-rate variable that every Keras optimizer makes, a wrapper too.
+
+    Relies on: `BaseOptimizer._learning_rate`, `_untrack_variable` and `_variables`.
+    """
+    optimizer._untrack_variable(optimizer._learning_rate)
+
+
+def layout_of(variable: Any) -> Any:
+    """How a variable lies on the devices of `keras.distribution`.
+
+    Relies on: `Variable._layout`, which `add_variable_from_reference` reads as well.
+    """
+    return getattr(variable, "_layout", None)
+
+
+def exchange_optimizer(model: Any, old: Any, new: Any) -> None:
+    """Puts `new` where `old` stands in a compiled model, also in what `model.save` writes.
+
+    Relies on: `Trainer._compile_config`, whose `config` holds the arguments of `compile`.
+    """
+    with untracked():
+        if model.optimizer is old:
+            model.optimizer = new
+        else:
+            model.optimizer.inner_optimizer = new
+    config = model._compile_config.config
+    if config["optimizer"] is old:
+        config["optimizer"] = new
+
+
+# The state of a step.
+
+
+def scope_value(variable: Any) -> Tensor:
+    """The value of a variable in the innermost of all open stateless scopes that knows it.
+
+    Relies on: `StatelessScope.original_scope`, by which nested scopes are chained; Keras itself
+    looks only into the innermost, and on JAX the others hold the only true values.
+    """
+    scope = get_stateless_scope()
+    while scope is not None:
+        value = scope.get_current_value(variable)
+        if value is not None:
+            return value
+        scope = scope.original_scope
+    return variable.value
+
+
+def inheriting_scope(pairs: Sequence[tuple[Any, Tensor]]) -> keras.StatelessScope:
+    """A stateless scope that also knows what the scopes around it know.
+
+    Relies on: `StatelessScope.original_scope` and `state_mapping`.
+    """
+    inherited: list[dict[int, Tensor]] = []
+    scope = get_stateless_scope()
+    while scope is not None:
+        inherited.append(scope.state_mapping)
+        scope = scope.original_scope
+    inner = keras.StatelessScope(list(pairs))
+    own = inner.state_mapping
+    inner.state_mapping = {}
+    for mapping in [*reversed(inherited), own]:
+        inner.state_mapping.update(mapping)
+    return inner
+
+
+def separate_buffers(variables: Iterable[Any]) -> None:
+    """Gives each variable a buffer of its own on JAX, where `a.assign(b)` makes two share one.
+
+    Keras donates its buffers to the compiled step, and one buffer cannot be donated twice.
+
+    Relies on: `Variable._value`.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    import jax.numpy as jnp
+
+    seen: set[int] = set()
+    for variable in variables:
+        if id(variable._value) in seen:
+            variable._value = jnp.array(variable._value, copy=True)
+        seen.add(id(variable._value))
+
+
+@contextlib.contextmanager
+def kept_values(model: Any) -> Iterator[None]:
+    """If an exception leaves variables of a model without a value on JAX, they get their old one.
+
+    Relies on: `Variable._value`, which Keras's JAX trainer sets to None during `fit`.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    optimizer = model.optimizer.variables if model.optimizer is not None else []
+    variables = [*model.variables, *model.metrics_variables, *optimizer]
+    before = [variable._value for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            if variable._value is None and value is not None and not value.is_deleted():
+                variable._value = value
+
+
+def mask_of(tensor: Any) -> Tensor | None:
+    """The mask that Keras carries with a tensor.
+
+    Relies on: `get_keras_mask`; the mask is an attribute of the tensor, or on JAX, whose tracers
+    take none, stands in a dictionary by its `id`.
+    """
+    return get_keras_mask(tensor)
+
+
+# The trainer.
+
+
+def compute_loss(model: Any, data: Any, outputs: Any) -> Tensor:
+    """The training loss of a model for its outputs.
+
+    Relies on: `Trainer._compute_loss`, which calls the public `compute_loss`, also where a subclass
+    overrides it without the argument `training`.
+    """
+    return model._compute_loss(
+        x=data.x, y=data.y, y_pred=outputs, sample_weight=data.sample_weight, training=True
+    )
+
+
+def call_model(model: Any, x: Any, training: bool) -> Any:
+    """The outputs of a model.
+
+    Relies on: `_call_has_training_arg`.
+    """
+    if model._call_has_training_arg:
+        return model(x, training=training)
+    return model(x)
+
+
+def track_loss(model: Any, loss: Tensor, examples: Any) -> None:
+    """Enters the loss of a batch into the metric that the progress bar calls `loss`.
+
+    Relies on: `Trainer._loss_tracker`, and `unscale_loss_for_distribution` as TensorFlow's trainer.
+    """
+    model._loss_tracker.update_state(unscale_loss_for_distribution(loss), sample_weight=examples)
+
+
+def unbuilt(model: Any) -> bool:
+    """Whether a layer, the compiled loss or the compiled metrics still lack variables.
+
+    Relies on: `_flatten_layers`, `_compile_loss` and `_compile_metrics`.
+    """
+    parts = [*model._flatten_layers(), model._compile_loss, model._compile_metrics]
+    return not all(part.built for part in parts if part is not None)
+
+
+@contextlib.contextmanager
+def noted_losses(model: Any, note: Callable[[str, str, Tensor, Any, Any], None]) -> Iterator[None]:
+    """Meanwhile, `note(name, reduction, values, mask, sample_weight)` hears of each compiled loss.
+
+    `values` are the losses before the reduction, `mask` is what Keras multiplies them by.
+
+    Relies on: `CompileLoss._flat_losses`, a list of named tuples with a field `loss`, and
+    `Loss.__call__`, which calls `Loss.call` and then reduces.
+    """
+    compiled = model._compile_loss
+    if compiled is None or not compiled.built:
+        yield
+        return
+    entries = compiled._flat_losses
+    compiled._flat_losses = [entry._replace(loss=_noted(entry, note)) for entry in entries]
+    try:
+        yield
+    finally:
+        compiled._flat_losses = entries
+
+
+def _noted(entry: Any, note: Callable[[str, str, Tensor, Any, Any], None]) -> Callable[..., Tensor]:
+    loss = entry.loss
+
+    def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        def values_of(*arguments: Any) -> Tensor:
+            values = type(loss).call(loss, *arguments)
+            masks = [m for m in (mask_of(y_pred), mask_of(values)) if m is not None]
+            mask = functools.reduce(keras.ops.logical_and, masks) if masks else None
+            note(entry.name, loss.reduction, values, mask, sample_weight)
+            return values
+
+        loss.call = values_of
+        try:
+            return loss(y_true, y_pred, sample_weight)
+        finally:
+            del loss.call
+
+    return call
+
+
+def flat_layers(model: Any) -> Sequence[Any]:
+    """A model and all the layers below it.
+
+    Relies on: `Layer._flatten_layers`.
+    """
+    return list(model._flatten_layers())

@@ -1,0 +1,48 @@
+"""The gradients that arrive at a wrapper: which of them it is to see.
+
+Not those that are missing, and not those that are no gradients: Keras's float8 layers pass the new
+value of some variables off as their gradient (`overwrite_with_gradient`).
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from kooler.core import conditional
+from kooler.core.batch import Batch
+from kooler.core.types import Tensor
+
+
+def given(
+    gradients: Sequence[Any], variables: Sequence[Any], batch: Batch | None
+) -> tuple[list[Tensor], list[Any]]:
+    """The pairs that have a gradient; those without are told, unless it was taken by rows."""
+    by_rows = batch.rows if batch is not None else {}
+    pairs = list(zip(gradients, variables, strict=True))
+    missing = [v.path for g, v in pairs if g is None and id(v) not in by_rows]
+    kept = [(g, v) for g, v in pairs if g is not None]
+    if not kept and not by_rows:
+        raise ValueError(
+            f"No gradient was given for any of the variables {missing}. "
+            "Check that the loss depends on the model's outputs."
+        )
+    if missing:
+        warnings.warn(
+            f"No gradient was given for the variables {missing}, so they are not trained. "
+            "Set `trainable = False` if that is meant.",
+            stacklevel=4,
+        )
+    return [g for g, _ in kept], [v for _, v in kept]
+
+
+def without_overwrites(
+    gradients: list[Tensor], variables: list[Any]
+) -> tuple[list[Tensor], list[Any]]:
+    """Writes the gradients that are new values (Keras's float8 scales) at once."""
+    kept = []
+    for gradient, variable in zip(gradients, variables, strict=True):
+        if getattr(variable, "overwrite_with_gradient", False):
+            conditional.assign(variable, gradient)
+        else:
+            kept.append((gradient, variable))
+    return [g for g, _ in kept], [v for _, v in kept]

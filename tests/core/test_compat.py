@@ -1,0 +1,242 @@
+"""Every private use of Keras, one test each: the name of the failing test names the use.
+
+When a Keras release breaks one of these, `kooler/core/compat.py` is the only file to change.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kooler.core import compat
+from kooler.core.batch import Data
+from tests.conftest import BACKEND
+
+X = np.arange(12, dtype="float32").reshape(4, 3)
+Y = np.ones((4, 1), "float32")
+
+
+def small_model(**arguments: Any) -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="dense")])
+    model.compile("sgd", loss="mse", **arguments)
+    return model
+
+
+@pytest.fixture
+def observers() -> Iterator[list[Any]]:
+    before = list(compat._compile_observers)
+    yield compat._compile_observers
+    compat._compile_observers[:] = before
+
+
+def test_observe_compile(observers: list[Any]) -> None:
+    seen: list[Any] = []
+    compat.observe_compile(seen.append)
+
+    class Own(keras.Model):
+        def compile(self, *args: Any, **kwargs: Any) -> None:
+            super().compile(*args, **kwargs)
+
+    sequential, own = small_model(), Own()
+    own.compile("sgd", "mse")
+    loaded = keras.models.model_from_json(sequential.to_json())  # compiles, as every loading does
+
+    assert [id(model) for model in seen] == [id(sequential), id(own), id(loaded)]
+
+
+def test_observe_compile_replaces_the_method_once(observers: list[Any]) -> None:
+    compat.observe_compile(lambda model: None)
+    first = keras.Model.compile
+    compat.observe_compile(lambda model: None)
+
+    assert keras.Model.compile is first
+    assert first.__wrapped__ is not first
+
+
+def test_has_own() -> None:
+    class Own(keras.Model):
+        def train_step(self, *args: Any) -> Any:
+            return super().train_step(*args)
+
+    assert compat.has_own(Own(), "train_step")
+    assert not compat.has_own(small_model(), "train_step")
+    assert not compat.has_own(small_model(), "compute_loss")
+
+
+def test_untracked() -> None:
+    model = keras.Model()
+    with compat.untracked():
+        model.hidden = keras.layers.Dense(2)
+    model.seen = keras.layers.Dense(2)
+
+    assert [layer.name for layer in model.layers] == [model.seen.name]
+
+
+def test_call_counter() -> None:
+    optimizer = keras.optimizers.SGD(0.1)
+    variable = keras.Variable([1.0])
+    optimizer.apply([ops.ones(1)], [variable])
+
+    assert int(compat.call_counter(optimizer)) == 1
+
+
+def test_forget_learning_rate() -> None:
+    optimizer = keras.optimizers.Optimizer(learning_rate=0.5)
+    compat.forget_learning_rate(optimizer)
+
+    assert [variable.name for variable in optimizer.variables] == ["iteration"]
+
+
+def test_exchange_optimizer() -> None:
+    model = small_model()
+    new = keras.optimizers.Adam(0.25)
+    compat.exchange_optimizer(model, model.optimizer, new)
+
+    assert model.optimizer is new
+    assert model.get_compile_config()["optimizer"]["config"]["learning_rate"] == 0.25
+
+
+def test_exchange_optimizer_inside_of_loss_scaling() -> None:
+    model = small_model()
+    old, new = keras.optimizers.SGD(0.5), keras.optimizers.Adam(0.25)
+    scaled = keras.optimizers.LossScaleOptimizer(old)
+    model.compile(scaled, "mse")
+    compat.exchange_optimizer(model, old, new)
+
+    assert model.optimizer is scaled
+    assert scaled.inner_optimizer is new
+
+
+def test_layout_of() -> None:
+    assert compat.layout_of(keras.Variable([1.0])) is None
+
+
+def test_scope_value() -> None:
+    a, b, c = (keras.Variable([float(i)]) for i in range(3))
+    with keras.StatelessScope([(a, ops.ones(1) * 7)]), keras.StatelessScope([(b, ops.ones(1) * 8)]):
+        found = [ops.convert_to_numpy(compat.scope_value(v))[0] for v in (a, b, c)]
+
+    assert found == [7.0, 8.0, 2.0]
+
+
+def test_inheriting_scope() -> None:
+    a, b, c = (keras.Variable([float(i)]) for i in range(3))
+    outer = keras.StatelessScope([(a, ops.ones(1) * 7), (b, ops.ones(1) * 7)])
+    with outer, compat.inheriting_scope([(b, ops.ones(1) * 8)]) as inner:
+        found = [ops.convert_to_numpy(v)[0] for v in (a, b, c)]
+        c.assign([9.0])
+
+    assert found == [7.0, 8.0, 2.0]
+    assert float(inner.get_current_value(c)[0]) == 9.0
+    assert outer.get_current_value(c) is None
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX donates buffers")
+def test_separate_buffers() -> None:
+    a, b = keras.Variable([1.0]), keras.Variable([2.0])
+    b.assign(a)
+    shared = a.value.unsafe_buffer_pointer() == b.value.unsafe_buffer_pointer()
+    compat.separate_buffers([a, b])
+
+    assert shared
+    assert a.value.unsafe_buffer_pointer() != b.value.unsafe_buffer_pointer()
+    assert float(b.value[0]) == 1.0
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX takes the values out of the variables")
+def test_kept_values() -> None:
+    model = small_model()
+    model.train_on_batch(X, Y)
+    before = model.get_weights()
+    with pytest.raises(KeyError), compat.kept_values(model):
+        for variable in model.variables:
+            variable._value = None
+        raise KeyError
+
+    assert [a.tolist() for a in model.get_weights()] == [a.tolist() for a in before]
+
+
+def test_mask_of() -> None:
+    layer = keras.layers.Embedding(5, 2, mask_zero=True)
+    outputs = layer(np.array([[1, 0]]))
+
+    assert ops.convert_to_numpy(compat.mask_of(outputs)).tolist() == [[True, False]]
+    assert compat.mask_of(ops.ones(2)) is None
+
+
+def test_compute_loss() -> None:
+    class WithoutTraining(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):  # type: ignore
+            return ops.sum(y_pred) + ops.sum(y)
+
+    model = WithoutTraining()
+    model.compile("sgd")
+
+    assert float(compat.compute_loss(model, Data(X, Y), ops.ones(2))) == 6.0
+
+
+def test_call_model() -> None:
+    class Plain(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x + 1.0
+
+    dropout = keras.Sequential([keras.layers.Dropout(0.5)])
+
+    assert float(ops.min(compat.call_model(dropout, ops.ones((9, 9)), training=True))) == 0.0
+    assert float(ops.min(compat.call_model(dropout, ops.ones((9, 9)), training=False))) == 1.0
+    assert float(ops.min(compat.call_model(Plain(), ops.ones((9, 9)), training=True))) == 2.0
+
+
+def test_track_loss() -> None:
+    model = small_model()
+    compat.track_loss(model, ops.ones(()) * 3, 4)
+    compat.track_loss(model, ops.ones(()) * 9, 2)
+
+    assert float(model.get_metrics_result()["loss"]) == 5.0
+
+
+def test_unbuilt() -> None:
+    model = small_model()
+    before = compat.unbuilt(model)
+    model.train_on_batch(X, Y)
+
+    assert before
+    assert not compat.unbuilt(model)
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 0.0, 1.0], "float32")])
+def test_noted_losses(weights: Any) -> None:
+    model = small_model()
+    model.train_on_batch(X, Y)
+    outputs = ops.stop_gradient(model(X))
+    expected = float(model.compute_loss(X, Y, outputs, weights))
+    heard: list[Any] = []
+    with compat.noted_losses(model, lambda *facts: heard.append(facts)):
+        value = float(model.compute_loss(X, Y, outputs, weights))
+    model.compute_loss(X, Y, outputs, weights)
+
+    assert value == expected
+    ((name, reduction, values, mask, given),) = heard
+    assert (name, reduction, mask) == ("mse", "sum_over_batch_size", None)
+    assert tuple(values.shape) == (4,)
+    assert (given is None) == (weights is None)
+
+
+def test_noted_losses_of_a_model_without_compiled_loss() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd")
+    with compat.noted_losses(model, lambda *facts: None) as nothing:
+        assert nothing is None
+
+
+def test_flat_layers() -> None:
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="deep")], name="inner")
+    model = keras.Sequential([keras.Input((3,)), inner], name="outer")
+
+    names = [layer.name for layer in compat.flat_layers(model)]
+
+    assert names[0] == "outer"
+    assert {"inner", "deep"} <= set(names)

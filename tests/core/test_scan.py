@@ -1,0 +1,59 @@
+"""The loop over parts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import ops
+
+from kooler.core.differentiate import differentiate
+from kooler.core.scan import scan
+from tests.conftest import BACKEND
+
+PARTS = np.arange(12, dtype="float32").reshape(4, 3)
+
+
+def body(carry: Any, part: Any) -> Any:
+    total, count = carry
+    return (total + part["x"], count + 1), {"mean": ops.mean(part["x"]), "before": total}
+
+
+def check(carry: Any, outputs: Any) -> None:
+    assert ops.convert_to_numpy(carry[0]).tolist() == [18.0, 22.0, 26.0]
+    assert int(carry[1]) == 4
+    assert ops.convert_to_numpy(outputs["mean"]).tolist() == [1.0, 4.0, 7.0, 10.0]
+    assert ops.convert_to_numpy(outputs["before"]).tolist() == [
+        [0, 0, 0], [0, 1, 2], [3, 5, 7], [9, 12, 15],
+    ]  # fmt: skip
+
+
+def test_carry_goes_on_and_outputs_are_stacked() -> None:
+    start = (ops.zeros(3), ops.zeros((), "int32"))
+
+    check(*scan(body, start, {"x": ops.convert_to_tensor(PARTS)}))
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="runs eagerly on PyTorch")
+def test_inside_of_a_compiled_function() -> None:
+    def run(parts: Any) -> Any:
+        return scan(body, (ops.zeros(3), ops.zeros((), "int32")), {"x": parts})
+
+    if BACKEND == "jax":
+        import jax
+
+        check(*jax.jit(run)(PARTS))
+    else:
+        import tensorflow as tf
+
+        check(*tf.function(run)(PARTS))
+
+
+def test_a_gradient_is_taken_inside_of_the_loop() -> None:
+    def turn(total: Any, part: Any) -> Any:
+        _, (gradient,) = differentiate(lambda t: (ops.sum(t[0] ** 2), None), [part])
+        return total + gradient, ops.sum(gradient)
+
+    total, sums = scan(turn, ops.zeros(3), ops.convert_to_tensor(PARTS))
+
+    assert ops.convert_to_numpy(total).tolist() == [36.0, 44.0, 52.0]
+    assert ops.convert_to_numpy(sums).tolist() == [6.0, 24.0, 42.0, 60.0]

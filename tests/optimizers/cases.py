@@ -1,0 +1,20 @@
+"""The rows of the conformance suite: adding a technique is adding one."""
+
+from tests.optimizers.conformance import Case, compose, pairs
+from tests.optimizers.oracles import Oracle, TrailOracle, WindowOracle
+from tests.toys import Nothing, Trail, Window
+
+NOTHING = Case("nothing", Nothing, Oracle, neutral=Nothing)
+TRAIL = Case("trail", Trail, TrailOracle, neutral=Trail, state=("averages",))
+WINDOW = Case(
+    "window",
+    lambda inner: Window(inner, 3),
+    lambda inner: WindowOracle(inner, 3),
+    neutral=None,  # with one step, w·g/w is g only to rounding
+    state=("sums",),
+)
+SINGLE = [NOTHING, TRAIL, WINDOW]
+NESTED = [*pairs(SINGLE), compose(TRAIL, NOTHING, WINDOW)]
+ALL = {case.name: case for case in [*SINGLE, *NESTED]}
+
+__all__ = ["ALL", "NESTED", "SINGLE"]

@@ -1,0 +1,127 @@
+"""Optimizers and wrappers in NumPy, float64, a few lines each: the normative equations.
+
+An oracle wraps another as the wrapper it describes does, and counts with Python's numbers:
+
+    oracle = TrailOracle(WindowOracle(SGDOracle(0.1), steps=2), decay=0.5)
+    weights = oracle.apply(gradients, weights, weight=8)      # lists of arrays
+    oracle.state()                                            # by name, like the wrapper's slots
+"""
+
+from typing import Any
+
+import numpy as np
+
+Arrays = list[np.ndarray]
+
+
+class Oracle:
+    """Stands around an oracle; by itself it changes nothing."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    @property
+    def iterations(self) -> int:
+        return self.inner.iterations
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        return self.inner.apply(gradients, weights, weight)
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self.inner.flush(weights)
+
+    def state(self) -> dict[str, Arrays]:
+        return self.inner.state()
+
+
+class SGDOracle:
+    """Plain descent: w ← w − η·g."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.iterations = 0
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        self.iterations += 1
+        return [w - self.rate * g for w, g in zip(weights, gradients, strict=True)]
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return weights
+
+    def state(self) -> dict[str, Arrays]:
+        return {}
+
+
+class AdamOracle(SGDOracle):
+    """Kingma and Ba 2014, in Keras's form: ε is added after the bias correction of the rate."""
+
+    def __init__(self, rate: float, b1: float = 0.9, b2: float = 0.999, e: float = 1e-7) -> None:
+        super().__init__(rate)
+        self.constants = b1, b2, e
+        self.m: Arrays = []
+        self.v: Arrays = []
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        b1, b2, e = self.constants
+        self.iterations += 1
+        zeros = [np.zeros_like(w) for w in weights]
+        self.m = [b1 * m + (1 - b1) * g for m, g in zip(self.m or zeros, gradients, strict=True)]
+        self.v = [
+            b2 * v + (1 - b2) * g * g for v, g in zip(self.v or zeros, gradients, strict=True)
+        ]
+        rate = self.rate * np.sqrt(1 - b2**self.iterations) / (1 - b1**self.iterations)
+        moves = [rate * m / (np.sqrt(v) + e) for m, v in zip(self.m, self.v, strict=True)]
+        return [w - move for w, move in zip(weights, moves, strict=True)]
+
+
+class TrailOracle(Oracle):
+    """a ← a + (1 − d)·(w − a) at each update; a starts at the weights of the first gradient."""
+
+    def __init__(self, inner: Any, decay: float = 0.5) -> None:
+        super().__init__(inner)
+        self.decay = decay
+        self.averages: Arrays = []
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        self.averages = self.averages or [w.copy() for w in weights]
+        count = self.iterations
+        return self._follow(count, self.inner.apply(gradients, weights, weight))
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self._follow(self.iterations, self.inner.flush(weights))
+
+    def _follow(self, count: int, weights: Arrays) -> Arrays:
+        rate = (1 - self.decay) * (self.iterations > count)
+        self.averages = [a + rate * (w - a) for a, w in zip(self.averages, weights, strict=True)]
+        return weights
+
+    def state(self) -> dict[str, Arrays]:
+        return {**self.inner.state(), "averages": self.averages}
+
+
+class WindowOracle(Oracle):
+    """One update per k batches with g = Σ nᵢ·gᵢ / Σ nᵢ."""
+
+    def __init__(self, inner: Any, steps: int) -> None:
+        super().__init__(inner)
+        self.steps = steps
+        self.sums: Arrays = []
+        self.total, self.waiting = 0.0, 0
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        self.sums = self.sums or [np.zeros_like(w) for w in weights]
+        self.sums = [s + weight * g for s, g in zip(self.sums, gradients, strict=True)]
+        self.total, self.waiting = self.total + weight, self.waiting + 1
+        return self._step(weights) if self.waiting == self.steps else weights
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self.inner.flush(self._step(weights) if self.waiting else weights)
+
+    def _step(self, weights: Arrays) -> Arrays:
+        means = [s / self.total for s in self.sums]
+        self.sums = [np.zeros_like(s) for s in self.sums]
+        weight, self.total, self.waiting = self.total, 0.0, 0
+        return self.inner.apply(means, weights, weight)
+
+    def state(self) -> dict[str, Arrays]:
+        return {**self.inner.state(), "sums": self.sums}
