@@ -26,7 +26,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[st
     Raises:
         OSError: If the file cannot be written, for example because the disk is full.
     """
-    metadata = {"format": str(FORMAT), "facts": json.dumps(facts)}
+    # one entry, for safetensors writes several in an order that changes from run to run
+    metadata = {"kooler": json.dumps({"format": FORMAT, "facts": dict(facts)})}
     # safetensors writes the memory of an array as it lies there, so it must lie in order
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
@@ -51,10 +52,10 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            check_format(path, metadata.get("format"))
+            content = json.loads((file.metadata() or {}).get("kooler", "{}"))
+            check_format(path, content.get("format"))
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, json.loads(metadata["facts"])
+            return {name: file.get_tensor(name) for name in names}, content["facts"]
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
             f"`{path}` is damaged or no weights file: {error}. Remove it to go on without it."

@@ -12,6 +12,7 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 ORDERS = ("l2r", "r2l", "mid")
+LONGEST = 4000  # tokens; the model knows 4096 positions
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -27,6 +28,10 @@ def _one_of(*choices: str) -> Rule:
 
 def _at_least(bound: float) -> Rule:
     return (lambda value: bound <= value < float("inf")), f"at least {bound}"
+
+
+def _from_to(low: int, high: int) -> Rule:
+    return (lambda value: low <= value <= high), f"from {low} to {high}"
 
 
 def _above(bound: float) -> Rule:
@@ -91,11 +96,14 @@ class Settings:
         8000, "Largest number of different tokens, the six reserved ones included.", _at_least(16)
     )
     source_length: int = _setting(
-        256, "Longest source in tokens; a longer one is cut.", _at_least(1)
+        256, "Longest source in tokens; a longer one is cut.", _from_to(1, LONGEST)
     )
-    target_length: int = _setting(64, "Longest target in tokens.", _at_least(1))
+    target_length: int = _setting(64, "Longest target in tokens.", _from_to(1, LONGEST))
     batch_tokens: int = _setting(
-        4096, "Tokens in a batch, padding and both sides counted.", _at_least(1)
+        4096, "Most tokens in a batch, of both sides, padding included.", _at_least(1)
+    )
+    maximum_shapes: int = _setting(
+        8, "Most shapes of batches; each is compiled once, fewer pad more.", _at_least(1)
     )
     updates: int = _setting(10000, "Stop after this many updates.", _at_least(1), may_change=True)
     minutes: float | None = _setting(

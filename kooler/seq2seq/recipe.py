@@ -1,0 +1,74 @@
+"""From settings to a compiled model: one function for the network, one for its optimizer."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import keras
+
+from kooler.seq2seq.model import Seq2Seq
+from kooler.seq2seq.schedule import WarmupSchedule
+from kooler.seq2seq.settings import Settings
+
+
+def build_model(settings: Settings, vocabulary_size: int) -> Seq2Seq:
+    """Builds the network of some settings.
+
+    The first weights, and the seeds of dropout, depend on `settings.seed` and on nothing else.
+
+    Args:
+        settings: How to build it.
+        vocabulary_size: Number of token ids of sources and targets, the reserved ones included.
+    """
+    with _precision(settings.precision), _seeded(settings.seed):
+        return Seq2Seq(
+            vocabulary_size,
+            size=settings.size,
+            orders=settings.orders,
+            layers=settings.layers,
+            width=settings.width,
+            heads=settings.heads,
+            feedforward=settings.feedforward,
+            dropout=settings.dropout,
+            norm=settings.norm,
+            label_smoothing=settings.label_smoothing,
+            copy_prior=settings.copy_prior,
+            order_sampling=settings.order_sampling,
+            max_length=settings.target_length,
+        )
+
+
+def build_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
+    """Builds the optimizer of some settings: AdamW, which without weight decay is Adam."""
+    return keras.optimizers.AdamW(
+        WarmupSchedule(
+            settings.learning_rate, settings.warmup, settings.schedule, settings.updates
+        ),
+        weight_decay=settings.weight_decay,
+        beta_1=settings.beta1,
+        beta_2=settings.beta2,
+        epsilon=1e-8,
+        global_clipnorm=settings.clipnorm or None,
+    )
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Layers that are made inside compute in this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Keras draws the seeds that it is not given from Python's generator, which others use too."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
