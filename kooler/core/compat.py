@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
+from keras.src.backend.common.variables import AutocastScope
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.trainers.trainer import Trainer
 from keras.src.utils.tracking import DotNotTrackScope
@@ -276,3 +277,12 @@ def flat_layers(model: Any) -> Sequence[Any]:
     Relies on: `Layer._flatten_layers`.
     """
     return list(model._flatten_layers())
+
+
+def autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:
+    """Within it, floating-point variables are read in `dtype`, as inside of a layer's `__call__`.
+
+    Relies on: `AutocastScope`, which `Layer.__call__` opens.
+    """
+    scope: contextlib.AbstractContextManager[Any] = AutocastScope(dtype)
+    return scope

@@ -35,3 +35,7 @@ def __getattr__(name: str) -> Any:
     module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
     globals()[name] = getattr(module, name)
     return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -32,7 +32,7 @@ from kooler.seq2seq.order import (
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, Rules, search, steps_of
-from kooler.seq2seq.shapes import cached, id_lists, source_batches
+from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, source_batches
 
 
 class Generation(NamedTuple):
@@ -200,7 +200,7 @@ def _search_function(model: Seq2Seq, order: str, rules: Rules) -> Callable[..., 
         pool = search(step, caches, start, rules, banned=banned, noise=noise)
         return pool.tokens, pool.log_probs, pool.scores
 
-    return compiled(function, model.variables)
+    return compiled(in_its_precision(model, function), model.variables)
 
 
 def _noise(indices: list[int], batch: int, rules: Rules, seed: int) -> np.ndarray:

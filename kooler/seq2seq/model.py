@@ -207,7 +207,8 @@ class Seq2Seq(keras.Model):
         """Caches for `rows` streams of at most `slots` slots."""
         heads = self.dimensions["heads"]
         shape = (rows, heads, slots, self.dimensions["width"] // heads)
-        return [Cache(ops.zeros(shape), ops.zeros(shape)) for _ in self.decoder]
+        dtype = self.compute_dtype
+        return [Cache(ops.zeros(shape, dtype), ops.zeros(shape, dtype)) for _ in self.decoder]
 
     def step(
         self,

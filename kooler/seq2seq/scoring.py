@@ -16,7 +16,7 @@ from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import ORDERS, check_order, layout
-from kooler.seq2seq.shapes import cached, id_lists, rounded, source_batches
+from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, rounded, source_batches
 
 
 def score(
@@ -85,4 +85,4 @@ def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., An
         total = ops.sum(ops.where(streams.weight > 0, chosen, 0.0), axis=-1)
         return ops.reshape(total, (batch, len(orders), most))
 
-    return compiled(function, model.variables)
+    return compiled(in_its_precision(model, function), model.variables)

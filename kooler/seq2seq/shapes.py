@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kooler.core import compat
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 
@@ -27,6 +28,16 @@ def cached(model: Seq2Seq, key: Any, make: Callable[[], Any]) -> Callable[..., A
     if key not in functions:
         functions[key] = make()
     return functions[key]
+
+
+def in_its_precision(model: Seq2Seq, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, with the model's weights read in the precision that the model computes in."""
+
+    def run(*arrays: Any) -> Any:
+        with compat.autocast(model.compute_dtype):
+            return function(*arrays)
+
+    return run
 
 
 def source_batches(

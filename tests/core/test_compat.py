@@ -240,3 +240,15 @@ def test_flat_layers() -> None:
 
     assert names[0] == "outer"
     assert {"inner", "deep"} <= set(names)
+
+
+def test_autocast() -> None:
+    variable = keras.Variable([1.0, 2.0])
+    count = keras.Variable([1, 2], dtype="int32", trainable=False)
+    with compat.autocast("bfloat16"):
+        product = variable * 1.0
+        number = count + 1
+
+    assert keras.backend.standardize_dtype(product.dtype) == "bfloat16"
+    assert keras.backend.standardize_dtype(number.dtype) == "int32"
+    assert keras.backend.standardize_dtype((variable * 1.0).dtype) == "float32"
