@@ -7,6 +7,7 @@
     log.jsonl             what was measured, one JSON object a line
     report.html           the report, where one was made
     data/                 the corpus as token ids
+    corpus/               where `kooler demo` puts the texts that it makes
     lock                  the process that is writing here
 
 Every file but the log is replaced in one step (see `atomic.py`).  The log is only appended to; a
@@ -63,6 +64,7 @@ class RunDirectory:
         self.log_path = self.path / "log.jsonl"
         self.report_path = self.path / "report.html"
         self.data_path = self.path / "data"
+        self.corpus_path = self.path / "corpus"
         self.checkpoints_path = self.path / "checkpoints"
 
     @contextlib.contextmanager
@@ -97,7 +99,7 @@ class RunDirectory:
                 f"`{self.path}` already holds a run. Continue it with --resume, "
                 "or choose a fresh run directory."
             )
-        others = sorted(entry.name for entry in self.path.iterdir() if entry.name != "lock")
+        others = sorted({entry.name for entry in self.path.iterdir()} - {"lock", "corpus"})
         if others:
             raise ValueError(
                 f"a run directory must be empty at the start, but `{self.path}` holds "

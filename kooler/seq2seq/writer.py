@@ -79,7 +79,7 @@ class Writer:
         Returns:
             The titles of each text, best first.
         """
-        rows = [self._cut(ids) for ids in self.tokenizer.encode_batch(texts)]
+        rows = self._encoded(texts)
         filled = [index for index, row in enumerate(rows) if row]
         titles = [[Title("", 0.0, 0.0, order)] for _ in rows]
         if filled:
@@ -89,9 +89,14 @@ class Writer:
                 titles[index] = self._titles(*(part[place].tolist() for part in found))
         return titles
 
-    def _cut(self, ids: list[int]) -> list[int]:
-        self.cut += len(ids) > self.source_length
-        return ids[: self.source_length]
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, as far as the model sees it."""
+        return self.tokenizer.encode(text)[: self.source_length]
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = self.tokenizer.encode_batch(texts)
+        self.cut += sum(len(row) > self.source_length for row in rows)
+        return [row[: self.source_length] for row in rows]
 
     def _titles(
         self, ids: list[list[int]], scores: list[float], log_probs: list[float], orders: list[str]

@@ -1,0 +1,370 @@
+"""The command line: `kooler demo`, `kooler train`, `kooler generate`, `kooler evaluate`.
+
+Wrong input ends with one line on stderr, `kooler: error: …`, never wrapped, and exit code 2.  What
+is wrong is found before Keras is imported where that is possible, and Keras is imported by the
+commands that need it only.  `KOOLER_TRACEBACK=1` shows where an error comes from.
+"""
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kooler import __version__
+from kooler.seq2seq.flags import with_settings
+
+INTERRUPTED = 130  # exit codes as the shell gives them to what a signal ended
+BROKEN_PIPE = 141
+# The base of all complaints about options, wherever this version of typer keeps it.
+_USAGE_ERROR: type[Any] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+Run = Annotated[Path, typer.Option("--run", help="The run directory.", metavar="DIRECTORY")]
+Order = Annotated[
+    str,
+    typer.Option(
+        help="The end to write from: l2r (left), r2l (right), mid (both ends to the middle), or "
+        "best (the candidates of all orders, judged by all orders).",
+        metavar="l2r|r2l|mid|best",
+    ),
+]
+BeamSize = Annotated[int, typer.Option(min=1, help="Hypotheses kept at each step; 1 is greedy.")]
+LengthPenalty = Annotated[
+    float, typer.Option(help="Above 1 for longer titles, below 1 for shorter ones.")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(min=1, help="Longest title in tokens; as in training if not given.")
+]
+
+app = typer.Typer(
+    name="kooler",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: The arguments; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 1 for a training that diverged, 2 for wrong input, 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = typer.main.get_command(app).main(given, "kooler", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except _USAGE_ERROR as error:
+        return _fail(_usage_message(error))
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("KOOLER_TRACEBACK"):
+            raise
+        return _fail(_message(error), 1 if isinstance(error, FloatingPointError) else 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Registers a command whose help keeps the lines of the docstring as they are."""
+    first, *others = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    text = "\n\n".join([first, *("\b\n" + paragraph for paragraph in others)])
+    return app.command(help=text, short_help=first)(function)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kooler {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    help="Learns to write titles, from the left, from the right, and from both ends.\n\n\b\n"
+    "See it work, in a few minutes and without any data:\n"
+    "    kooler demo\n"
+    "Train on your own pairs of texts and titles, then use and measure what was learned:\n"
+    "    kooler train --train pairs.tsv --dev dev.tsv --run runs/first\n"
+    "    kooler generate --run runs/first < texts.txt\n"
+    "    kooler evaluate --run runs/first --test test.tsv"
+)
+def _kooler(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@_command
+@with_settings
+def train(
+    run: Run,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--train",
+            help="Pairs to learn from: .tsv (source TAB target) or .jsonl "
+            '({"source": …, "target": …}), also with .gz. Give it several times for several files.',
+            metavar="FILE",
+        ),
+    ] = None,
+    dev: Annotated[
+        list[Path] | None,
+        typer.Option("--dev", help="Pairs to choose the best weights by.", metavar="FILE"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run from its last checkpoint.")
+    ] = False,
+    **given: Any,
+) -> None:
+    r"""Learns from pairs of texts and titles.
+
+    The run directory keeps all that is needed to use the model, and checkpoints:
+        kooler train --train pairs.tsv --dev dev.tsv --run runs/first
+    A larger network, several files, at most half an hour:
+        kooler train --train a.tsv --train b.jsonl.gz --dev dev.tsv --run runs/second \
+            --size small --minutes 30
+    Continue after Ctrl-C, a crash or a power cut, to the same weights as without it:
+        kooler train --run runs/first --resume
+    Continue, and train longer than planned:
+        kooler train --run runs/first --resume --updates 40000
+    Chinese titles, character by character:
+        kooler train --train zh.tsv --dev zh_dev.tsv --run runs/zh --tokenizer characters
+    """
+    from kooler.seq2seq.run_directory import RunDirectory
+    from kooler.seq2seq.settings import Settings
+
+    if resume:
+        directory = RunDirectory(run)
+        settings = directory.settings().resumed_with(given)
+        _start_keras(directory.data()["backend"])
+    else:
+        settings = Settings(**given)
+        _start_keras()
+    from kooler.seq2seq.display import make_display
+    from kooler.seq2seq.train import train as start
+
+    with _ctrl_c(f"Continue with: kooler train --run {run} --resume"):
+        start(settings, train or (), dev or (), run, resume=resume, display=make_display())
+
+
+@_command
+def generate(
+    run: Run,
+    order: Order = "best",
+    beam_size: BeamSize = 5,
+    n_best: Annotated[int, typer.Option(min=1, help="Titles a text; one line each.")] = 1,
+    length_penalty: LengthPenalty = 1.0,
+    max_length: MaxLength = None,
+    jsonl: Annotated[
+        bool,
+        typer.Option("--jsonl", help="Write one JSON object a text, with scores and orders."),
+    ] = False,
+) -> None:
+    """Writes a title for each line of stdin, in the same order.
+
+    One title a line:
+        kooler generate --run runs/first < texts.txt > titles.txt
+    From both ends at once, and fast:
+        kooler generate --run runs/first --order mid --beam-size 1 < texts.txt
+    The three best titles of each text, with their scores:
+        kooler generate --run runs/first --n-best 3 --jsonl < texts.txt
+    An empty line gives an empty title.
+    """
+    from kooler.seq2seq.stream import write_titles
+
+    _start_keras_for(run)
+    with _ctrl_c("The titles of the remaining texts were not written."), _broken_pipe():
+        options: dict[str, Any] = {
+            "order": order,
+            "beam_size": max(beam_size, n_best),
+            "n_best": n_best,
+            "length_penalty": length_penalty,
+            "max_length": max_length,
+        }
+        cut = write_titles(run, sys.stdin, sys.stdout, jsonl=jsonl, **options)
+    if cut:
+        _say(cut)
+
+
+@_command
+def evaluate(
+    run: Run,
+    test: Annotated[
+        list[Path], typer.Option("--test", help="Pairs to measure with.", metavar="FILE")
+    ],
+    order: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An order to measure; several if given several times, all if never.",
+            metavar="l2r|r2l|mid|best",
+        ),
+    ] = None,
+    beam_size: BeamSize = 5,
+    length_penalty: LengthPenalty = 1.0,
+    max_length: MaxLength = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write the titles of the last order measured here.", metavar="FILE"),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a report with pictures as one HTML file.", metavar="FILE"),
+    ] = None,
+    skip_bad_lines: Annotated[
+        bool, typer.Option("--skip-bad-lines", help="Leave out lines that cannot be read.")
+    ] = False,
+    tokenize: Annotated[
+        str,
+        typer.Option(
+            help="Tokens of BLEU: auto, 13a, intl, zh, char, or none for text whose tokens are "
+            "separated by spaces already."
+        ),
+    ] = "auto",
+    join_subwords: Annotated[
+        bool, typer.Option("--join-subwords", help="Remove `@@ ` from both sides before scoring.")
+    ] = False,
+) -> None:
+    """Measures titles, beside baselines that need no learning.
+
+    All orders, on pairs that the training has not seen:
+        kooler evaluate --run runs/first --test test.tsv
+    One order, and keep what it wrote:
+        kooler evaluate --run runs/first --test test.tsv --order l2r --output titles.txt
+    A page with curves, samples and pictures:
+        kooler evaluate --run runs/first --test test.tsv --report report.html
+    """
+    _start_keras_for(run)
+    from kooler.seq2seq.measure import measure, table
+
+    with _ctrl_c("Nothing was measured."):
+        measured = measure(
+            run,
+            test,
+            order or (),
+            skip_bad_lines=skip_bad_lines,
+            tokenize=tokenize,
+            join_subwords=join_subwords,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            max_length=max_length,
+        )
+        for note in measured.notes:
+            _say(note)
+        print(table(measured.rows))
+        if output:
+            titles = measured.titles[_last_order(measured.rows)]
+            output.write_text("".join(f"{title}\n" for title in titles), "utf-8")
+        if report:
+            _write_report(run, measured, report)
+
+
+def _write_report(run: Path, measured: Any, path: Path) -> None:
+    from kooler.seq2seq.run_directory import RunDirectory
+    from kooler.seq2seq.run_report import write_run_report
+    from kooler.seq2seq.writer import Writer
+
+    name = run.resolve().name
+    write_run_report(RunDirectory(run), Writer.load(run), measured, title=name, path=path)
+
+
+def _last_order(rows: Sequence[Any]) -> str:
+    return str([row.name for row in rows if row.kind == "model"][-1])
+
+
+@_command
+def demo(
+    language: Annotated[str, typer.Option(help="Language of the briefs.", metavar="en|zh")] = "en",
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Run directory; runs/demo, or a next one, if not given."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Other briefs, and other weights.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(help="Train no longer than this.", metavar="MINUTES")
+    ] = 4.0,
+) -> None:
+    """Learns to write headlines of made-up news, and shows them.
+
+    Nothing is downloaded; two processor cores are enough:
+        kooler demo
+    Briefs in Chinese:
+        kooler demo --language zh
+    It leaves a run directory that the other commands understand, with a report.html:
+        kooler generate --run runs/demo < briefs.txt
+    """
+    _start_keras()
+    from kooler.seq2seq.demo import demonstrate
+
+    with _ctrl_c("The demo did not finish."):
+        demonstrate(language, run, seed, minutes)
+
+
+def _start_keras_for(run: Path) -> None:
+    """Starts Keras after a look at the run, so that a wrong directory is told at once."""
+    from kooler.seq2seq.run_directory import RunDirectory
+
+    RunDirectory(run).weights()
+    _start_keras()
+
+
+def _start_keras(preferred: str | None = None) -> None:
+    from kooler.seq2seq.backend import choose_backend, prepare_process
+
+    backend, chosen = choose_backend(os.environ, preferred)
+    if not chosen:
+        _say(f"using the {backend} backend (KERAS_BACKEND chooses another).")
+    prepare_process(backend)
+
+
+@contextlib.contextmanager
+def _ctrl_c(advice: str) -> Iterator[None]:
+    """Ctrl-C ends the command with a sentence instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(f"interrupted. {advice}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _broken_pipe() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) ends the command, silently."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        raise typer.Exit(BROKEN_PIPE) from None
+
+
+def _usage_message(error: Any) -> str:
+    command = getattr(getattr(error, "ctx", None), "command_path", "kooler")
+    text: str = error.format_message().rstrip(".")
+    return f"{text}. `{command} --help` explains the options."
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    _say(f"error: {message}")
+    return code
+
+
+def _say(text: str) -> None:
+    """One line on stderr, whatever the text holds and however wide the terminal is."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    print(f"kooler: {line}", file=sys.stderr, flush=True)

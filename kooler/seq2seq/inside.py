@@ -1,0 +1,96 @@
+"""A look inside, while the model writes one title: where it looks, how sure it is, step by step.
+
+The title is put through the model as in training (teacher forced), in one generation order, and the
+attention and the probabilities are read off.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from kooler.core.compiled import compiled
+from kooler.core.types import Tensor
+from kooler.seq2seq.order import ORDERS, layout, sentence_of, tokens_per_step
+from kooler.seq2seq.report_data import Attention, Growth, GrowthStep, WrittenToken
+from kooler.seq2seq.reserved_ids import EOS
+from kooler.seq2seq.writer import Writer
+
+
+class Stream(NamedTuple):
+    """A title as the model writes it.
+
+    Attributes:
+        ids: int [n + 1], the tokens in the order in which they are written, then EOS.
+        probabilities: float [n + 1], of each when it was written.
+        attention: float [n + 1, source], where the last decoder layer looked, mean of its heads.
+    """
+
+    ids: np.ndarray
+    probabilities: np.ndarray
+    attention: np.ndarray
+
+
+def look_inside(writer: Writer, source: list[int], target: list[int], order: str) -> Stream:
+    """Puts a title through the model.
+
+    Args:
+        writer: The model and its tokenizer.
+        source: Ids of the text.
+        target: Ids of the title.
+        order: The generation order.
+    """
+    index = ops.convert_to_tensor(np.array([[ORDERS.index(order)]], "int32"))
+    model = writer.model
+
+    def run(source: Tensor, target: Tensor) -> Any:
+        streams = layout(target, index)
+        logits, attention = model.decode(streams, model.encode(source))
+        probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
+        chosen = ops.take_along_axis(probabilities, streams.targets[..., None], axis=-1)
+        looks = ops.mean(ops.cast(attention[-1], "float32"), axis=1)
+        return streams.targets[0, 0], chosen[0, 0, :, 0], looks[0]
+
+    rows = np.array([source], "int32"), np.array([[target]], "int32")
+    results = compiled(run, model.variables)(*rows)
+    return Stream(*(ops.convert_to_numpy(part)[: len(target) + 1] for part in results))
+
+
+def attention_of(writer: Writer, text: str, title: str, order: str) -> Attention:
+    """Where the model looks in a text while it writes a title, in the order of reading."""
+    source, target = writer.encode(text), writer.tokenizer.encode(title)
+    stream = look_inside(writer, source, target, order)
+    reading = sentence_of(np.arange(len(target)), order)
+    weights = np.clip(stream.attention[reading], 0.0, 1.0)
+    return Attention(
+        source_tokens=_labels(writer, source),
+        title_tokens=_labels(writer, [int(stream.ids[slot]) for slot in reading]),
+        weights=weights.tolist(),
+        note=f"last layer, mean of its heads, {order}",
+    )
+
+
+def growth_of(writer: Writer, text: str, title: str, order: str = "mid") -> Growth:
+    """The steps in which a title grows."""
+    source, target = writer.encode(text), writer.tokenizer.encode(title)
+    stream = look_inside(writer, source, target, order)
+    width = tokens_per_step(order)
+    tokens = [
+        WrittenToken("" if ends else label, min(float(probability), 1.0), ends)
+        for label, probability, ends in zip(
+            _labels(writer, stream.ids.tolist()),
+            stream.probabilities,
+            stream.ids == EOS,
+            strict=True,
+        )
+    ]
+    steps = [
+        GrowthStep(left=tokens[first : first + 1], right=tokens[first + 1 : first + width])
+        for first in range(0, len(tokens), width)
+    ]
+    return Growth(text, title, steps)
+
+
+def _labels(writer: Writer, ids: list[int]) -> list[str]:
+    """Tokens as they read, with the space before them where they have one."""
+    return [name.replace("▁", " ") for name in writer.tokenizer.pieces(ids)]
