@@ -47,7 +47,7 @@ def score(
         )
     result = np.zeros(len(sources), "float32")
     for indices, batch in source_batches(sources, batch_size):
-        chosen = [[targets[index]] for index in indices]
+        chosen = [[tuple(targets[index])] for index in indices]
         scores = candidate_scores(model, batch, chosen, (order,))
         result[indices] = scores[: len(indices), 0, 0]
     return result
