@@ -5,6 +5,7 @@ same content, so a training that resumes starts at once, and does not even need 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from kooler.seq2seq.batches import Batches, EvaluationBatch, evaluation_batches
@@ -52,7 +53,10 @@ def describe(train: Sequence[Any], dev: Sequence[Any]) -> dict[str, Any]:
         if not paths:
             raise ValueError(f"a training needs at least one file of pairs with --{kind}.")
     return {
-        kind: {"files": [str(path) for path in paths], "fingerprint": corpus_fingerprint(paths)}
+        kind: {
+            "files": [str(Path(path).absolute()) for path in paths],
+            "fingerprint": corpus_fingerprint(paths),
+        }
         for kind, paths in files.items()
     }
 

@@ -93,4 +93,12 @@ def growth_of(writer: Writer, text: str, title: str, order: str = "mid") -> Grow
 
 def _labels(writer: Writer, ids: list[int]) -> list[str]:
     """Tokens as they read, with the space before them where they have one."""
-    return [name.replace("▁", " ") for name in writer.tokenizer.pieces(ids)]
+    return [_label(name) for name in writer.tokenizer.pieces(ids)]
+
+
+def _label(name: str) -> str:
+    """A piece of text; the one byte of a plain character as that character, others as numbers."""
+    if name.startswith("<0x"):
+        byte = int(name[3:5], 16)
+        return chr(byte) if 32 <= byte < 127 else name
+    return name.replace("▁", " ")

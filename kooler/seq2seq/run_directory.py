@@ -122,8 +122,9 @@ class RunDirectory:
 
     def settings(self) -> Settings:
         """The settings of the run."""
+        content = self._content()
         try:
-            return Settings.from_dict(self._content()["settings"])
+            return Settings.from_dict(content["settings"])
         except ValueError as error:
             raise ValueError(f"`{self.settings_path}`: {error}") from None
 

@@ -1,0 +1,328 @@
+"""The command line: it teaches, it complains in one line, and it does what it says."""
+
+import io
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kooler.seq2seq import backend, measure, stream, train
+from kooler.seq2seq.cli import main
+from kooler.seq2seq.comparison import ScoreRow
+from kooler.seq2seq.evaluate import evaluate_titles
+from kooler.seq2seq.measure import Measured
+from kooler.seq2seq.settings import Settings
+from tests.seq2seq.small_run import SETTINGS, small_run, write_pairs
+
+COMMANDS = ("train", "generate", "evaluate", "demo")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return small_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(autouse=True)
+def same_process(monkeypatch):
+    """These tests share their process with others, so it is not prepared for a command."""
+    monkeypatch.setattr(backend, "prepare_process", lambda name: None)
+
+
+def complaint(capsys, *arguments):
+    """The one line on stderr with which a command fails."""
+    code = main([str(argument) for argument in arguments])
+    streams = capsys.readouterr()
+    assert (code, streams.out) == (2, "")
+    assert streams.err.count("\n") == 1
+    assert streams.err.startswith("kooler: error: ")
+    return streams.err.removeprefix("kooler: error: ").rstrip("\n")
+
+
+def test_help_teaches_with_examples(capsys):
+    assert main([]) == 0
+    overview = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n  {command} " in overview
+        assert main([command, "--help"]) == 0
+        assert f"\n      kooler {command}" in capsys.readouterr().out  # a line of its own
+
+
+def test_help_lists_every_setting(capsys):
+    main(["train", "--help"])
+
+    text = capsys.readouterr().out
+    assert all("--" + name.replace("_", "-") in text for name in Settings().to_dict())
+
+
+def test_help_comes_at_once():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    subprocess.run([sys.executable, "-m", "kooler", "--help"], check=True, capture_output=True)
+
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.7
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "kooler 0.1.0\n"
+
+
+@pytest.mark.parametrize("columns", ["20", "200"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "No such command 'trian'. Did you mean 'train'?"),
+        (["train"], "Missing option '--run'. `kooler train --help` explains the options."),
+        (["train", "--run", "x", "--sise", "tiny"], "No such option: --sise"),
+        (["train", "--run", "x", "--updates", "many"], "Invalid value for '--updates': "),
+        (["train", "--run", "x", "--size", "huge"], "`size` must be one of tiny, small, base, re"),
+        (["train", "--run", "x"], "a training needs at least one file of pairs with --train."),
+        (["train", "--run", "x", "--train", "absent.tsv", "--dev", "d.tsv"], "absent.tsv: no such"),
+        (["train", "--run", "absent", "--resume"], "`absent` is not a run directory, it has no"),
+        (["generate", "--run", "absent"], "`absent` is not a run directory, it has no settings"),
+        (["generate", "--run", "absent", "--beam-size", "0"], "Invalid value for '--beam-size': "),
+        (["evaluate", "--run", "absent", "--test", "x.tsv"], "`absent` is not a run directory"),
+        (["demo", "--language", "fr", "--run", "x"], '`language` must be "en" or "zh", received '),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, message, columns, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert complaint(capsys, *arguments).startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_orders_and_files_are_one_line(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a text\n"))
+    broken = write_pairs(tmp_path / "broken.tsv", [("no title", "")])
+
+    orders = complaint(capsys, "generate", "--run", run.path, "--order", "up")
+    lines = complaint(capsys, "evaluate", "--run", run.path, "--test", broken)
+
+    assert orders == "`order` must be one of l2r, r2l, mid, best, received order='up'."
+    assert lines.endswith("broken.tsv:1: the target is empty; --skip-bad-lines skips such lines.")
+
+
+def test_an_error_of_the_system_names_the_file(run, capsys, monkeypatch):
+    monkeypatch.setattr(measure, "measure", lambda *arguments, **options: measured())
+    wanted = Path("/absent/titles.txt")
+
+    code = main(["evaluate", "--run", str(run.path), "--test", "t.tsv", "--output", str(wanted)])
+
+    assert code == 2
+    assert capsys.readouterr().err.endswith(f"kooler: error: {wanted}: No such file or directory\n")
+
+
+def test_a_traceback_is_there_for_those_who_want_it(monkeypatch):
+    monkeypatch.setenv("KOOLER_TRACEBACK", "1")
+
+    with pytest.raises(ValueError, match="is not a run directory"):
+        main(["generate", "--run", "absent"])
+
+
+def test_train_gets_the_settings_and_the_files(monkeypatch):
+    calls = []
+    monkeypatch.setattr(train, "train", lambda *given, **options: calls.append((given, options)))
+
+    code = main(
+        [
+            "train",
+            "--train",
+            "a.tsv",
+            "--train",
+            "b.tsv",
+            "--dev",
+            "d.tsv",
+            "--run",
+            "r",
+            "--orders",
+            "mid",
+            "--learning-rate",
+            "0.01",
+            "--copy-prior",
+        ]
+    )
+
+    ((settings, *files), options) = calls[0]
+    assert code == 0
+    assert settings == Settings(orders=("mid",), learning_rate=0.01, copy_prior=True)
+    assert files == [[Path("a.tsv"), Path("b.tsv")], [Path("d.tsv")], Path("r")]
+    assert options["resume"] is False
+
+
+def test_resuming_needs_the_run_only_and_takes_what_may_change(run, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(train, "train", lambda *given, **options: calls.append((given, options)))
+    chosen = []
+    monkeypatch.setattr(
+        backend,
+        "choose_backend",
+        lambda environment, preferred: chosen.append(preferred) or ("", 1),
+    )
+
+    code = main(["train", "--run", str(run.path), "--resume", "--updates", "77"])
+    refused = complaint(capsys, "train", "--run", run.path, "--resume", "--dropout", "0.5")
+
+    ((settings, *files), options) = calls[0]
+    assert code == 0
+    assert settings == Settings(**SETTINGS, updates=77)
+    assert files == [(), (), run.path]
+    assert options["resume"] is True
+    assert chosen == ["none"]  # the backend that the run remembers
+    assert refused.startswith(
+        "`dropout` was 0.1 when the run started, received dropout=0.5, and cannot"
+    )
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    monkeypatch.setattr(train, "train", raising(KeyboardInterrupt()))
+
+    code = main(["train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "my/run"])
+
+    assert code == 130
+    assert capsys.readouterr().err.endswith(
+        "kooler: interrupted. Continue with: kooler train --run my/run --resume\n"
+    )
+
+
+def test_a_training_that_diverged_is_no_wrong_input(monkeypatch, capsys):
+    monkeypatch.setattr(train, "train", raising(FloatingPointError("the loss became nan")))
+
+    assert main(["train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "r"]) == 1
+    assert capsys.readouterr().err.endswith("kooler: error: the loss became nan\n")
+
+
+def test_an_error_of_ours_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(train, "train", raising(TypeError("a bug")))
+
+    with pytest.raises(TypeError, match="a bug"):
+        main(["train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "r"])
+
+
+def test_a_message_is_one_line_in_which_nothing_steers_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(train, "train", raising(ValueError("two\nlines \x1b[31m火")))
+
+    main(["train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "r"])
+
+    assert capsys.readouterr().err.endswith("kooler: error: two lines [31m火\n")
+
+
+def test_the_backend_is_named_when_nobody_chose_it(run, monkeypatch, capsys):
+    monkeypatch.setattr(backend, "choose_backend", lambda *given: ("jax", False))
+    monkeypatch.setattr(stream, "write_titles", lambda *given, **options: None)
+
+    main(["generate", "--run", str(run.path)])
+
+    assert capsys.readouterr().err == (
+        "kooler: using the jax backend (KERAS_BACKEND chooses another).\n"
+    )
+
+
+def test_generate_tells_what_was_cut(run, monkeypatch, capsys):
+    calls = []
+
+    def write_titles(*given, **options):
+        calls.append((given[0], options))
+        return "2 of 9 texts were cut."
+
+    monkeypatch.setattr(stream, "write_titles", write_titles)
+
+    assert main(["generate", "--run", str(run.path), "--n-best", "7", "--max-length", "5"]) == 0
+
+    assert capsys.readouterr().err == "kooler: 2 of 9 texts were cut.\n"
+    assert calls == [
+        (
+            run.path,
+            {"jsonl": False, "order": "best", "beam_size": 7, "n_best": 7, "length_penalty": 1.0}
+            | {"max_length": 5},
+        )
+    ]
+
+
+def test_a_reader_that_has_seen_enough_ends_it_silently(run):
+    script = (
+        "import sys\n"
+        "from kooler.seq2seq import backend, stream, cli\n"
+        "backend.prepare_process = lambda name: None\n"
+        "def write_titles(run, source, target, **options):\n"
+        "    for _ in range(100_000): target.write('a title\\n')\n"
+        "stream.write_titles = write_titles\n"
+        "sys.exit(cli.main(['generate', '--run', sys.argv[1]]))"
+    )
+    command = [sys.executable, "-c", script, str(run.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+        first = writer.stdout.readline()
+        writer.stdout.close()
+
+        assert first == b"a title\n"
+        assert (writer.wait(), writer.stderr.read()) == (141, b"")
+
+
+def test_evaluate_prints_the_table_and_keeps_the_titles(run, monkeypatch, capsys, tmp_path):
+    calls = []
+
+    def fake(*given, **options):
+        calls.append((given[1:], options))
+        return measured()
+
+    monkeypatch.setattr(measure, "measure", fake)
+
+    code = main(
+        f"evaluate --run {run.path} --test t.tsv --order mid --order l2r "
+        f"--tokenize none --join-subwords --output {tmp_path / 'titles.txt'}".split()
+    )
+
+    streams = capsys.readouterr()
+    assert code == 0
+    assert streams.out.splitlines()[0].split()[0] == "exact"
+    assert streams.err == "kooler: a note\n"
+    assert (tmp_path / "titles.txt").read_text("utf-8") == "of l2r\nb\n"
+    ((given, options),) = calls
+    assert given == ([Path("t.tsv")], ["mid", "l2r"])
+    assert (options["tokenize"], options["join_subwords"], options["beam_size"]) == (
+        "none",
+        True,
+        5,
+    )
+
+
+def test_from_files_to_titles(tmp_path, monkeypatch, capsys):
+    pairs = [(f"the text of number {i} is here", f"title {i}") for i in range(12)]
+    files = {name: write_pairs(tmp_path / f"{name}.tsv", pairs[:6]) for name in ("train", "dev")}
+    settings = SETTINGS | {"orders": "mid", "updates": 2}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    greedy = ["--order=mid", "--beam-size=1"]
+    run = ["--run", str(tmp_path / "run")]
+
+    trained = main(["train", f"--train={files['train']}", f"--dev={files['dev']}", *run, *flags])
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a text\n\n火 🎉\n"))
+    generated = main(["generate", *run, *greedy, "--jsonl"])
+    titles = [json.loads(line)["titles"] for line in capsys.readouterr().out.splitlines()]
+    report = tmp_path / "report.html"
+    evaluated = main(["evaluate", *run, f"--test={files['dev']}", *greedy, f"--report={report}"])
+
+    assert (trained, generated, evaluated) == (0, 0, 0)
+    assert [[title["order"] for title in found] for found in titles] == [["mid"]] * 3
+    assert titles[1][0]["title"] == ""
+    assert "mid" in capsys.readouterr().out
+    assert report.exists()
+
+
+def measured():
+    scores = evaluate_titles(["a", "b"], ["a", "b"])
+    rows = [ScoreRow("mid", "model", scores), ScoreRow("l2r", "model", scores)]
+    rows.append(ScoreRow("lead", "baseline", scores))
+    return Measured([], rows, {"mid": ["a", "b"], "l2r": ["of l2r", "b"]}, ["a note"])
+
+
+def raising(error):
+    def call(*given, **options):
+        raise error
+
+    return call
