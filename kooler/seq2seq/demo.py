@@ -57,7 +57,7 @@ def demonstrate(
     language: str = "en",
     run_directory: Path | None = None,
     seed: int = 0,
-    minutes: float = 4.0,
+    minutes: float | None = None,
     *,
     display: Display | None = None,
     stream: TextIO | None = None,
@@ -68,7 +68,7 @@ def demonstrate(
         language: "en" or "zh".
         run_directory: A fresh directory; None takes runs/demo, or the next one that is free.
         seed: Of the briefs and of the weights.
-        minutes: The training takes no longer.
+        minutes: The training takes no longer; None trains to the end of its schedule.
         display: Shows the training; None takes what suits stderr.
         stream: Gets the results; None is stdout.
 
