@@ -290,8 +290,12 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Other briefs, and other weights.")] = 0,
     minutes: Annotated[
-        float, typer.Option(help="Train no longer than this.", metavar="MINUTES")
-    ] = 4.0,
+        float | None,
+        typer.Option(
+            help="Stop the training after this long; it takes 3 to 4 minutes on two cores.",
+            metavar="MINUTES",
+        ),
+    ] = None,
 ) -> None:
     """Learns to write headlines of made-up news, and shows them.
 
