@@ -159,7 +159,8 @@ def _stages(growth: Growth) -> list[str]:
         left += [token for token in step.left if not token.ends]
         right = [token for token in step.right if not token.ends] + right
         met = any(token.ends for token in (*step.left, *step.right))
-        stages.append((_text(left) + ("" if met else " … ") + _text(right)).strip())
+        middle, end = ("", _text(right)) if met else (" … ", _text(right).lstrip())
+        stages.append((_text(left) + middle + end).strip())
     return stages
 
 

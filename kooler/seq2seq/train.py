@@ -182,7 +182,7 @@ class _Training:
         settings, progress = self.settings, self.progress
         began = time.monotonic()
         batch = self.data.train[progress.update]
-        _seed_torch(settings.seed, progress.update)
+        seed_torch(settings.seed, progress.update)
         logs = self.model.train_on_batch(batch, return_dict=True)
         progress.update += 1
         self._show(logs, batch)
@@ -312,7 +312,7 @@ class _Training:
         )
 
 
-def _seed_torch(seed: int, update: int) -> None:
+def seed_torch(seed: int, update: int) -> None:
     """On PyTorch, Keras's dropout draws from PyTorch's own generator instead of a seed variable.
 
     So that the state of a training stays in its variables, that generator starts anew with every

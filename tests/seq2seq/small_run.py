@@ -30,23 +30,30 @@ def small_run(folder: Path, **settings: Any) -> RunDirectory:
     """Makes a run directory in `folder`, with train.tsv, dev.tsv and test.tsv beside it."""
     for name, pairs in zip(("train", "dev", "test"), splits(30, 4, 5, seed=1), strict=True):
         write_pairs(folder / f"{name}.tsv", [(s[:60], t[:9]) for s, t in pairs])
-    run = RunDirectory(folder / "run")
     chosen = Settings(**(SETTINGS | settings))
-    data = {**describe([folder / "train.tsv"], [folder / "dev.tsv"]), "backend": "none"}
+    untrained(chosen, [folder / "train.tsv"], [folder / "dev.tsv"], folder / "run")
+    return RunDirectory(folder / "run")
+
+
+def untrained(
+    settings: Settings, train: list[Path], dev: list[Path], path: Path, **options: Any
+) -> None:
+    """Leaves what `train` leaves, without computing anything."""
+    run = RunDirectory(path)
+    data = {**describe(train, dev), "backend": "none"}
     with run.locked():
-        run.begin(chosen, data)
-        corpora = prepare(run, chosen, data, lambda text: None)
-        model = build_model(chosen, corpora.tokenizer.size)
-        generator = np.random.default_rng(0)
-        for variable in model.trainable_variables:
-            variable.assign(generator.standard_normal(variable.shape))
-        run.save_weights(arrays_of(named_weights(model)), {"update": 1})
+        run.begin(settings, data)
+        corpora = prepare(run, settings, data, lambda text: None)
+    model = build_model(settings, corpora.tokenizer.size)
+    generator = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(generator.standard_normal(variable.shape))
+    run.save_weights(arrays_of(named_weights(model)), {"update": 1})
     for update in (20, 40):
-        losses = {f"nll_{order}": 60 / update for order in chosen.orders}
+        losses = {f"nll_{order}": 60 / update for order in settings.orders}
         common = {"update": update, "seconds": 1.5 * update, "loss": 60 / update, **losses}
         run.append_log({"event": "train", "learning_rate": 1e-3, **common})
         run.append_log({"event": "dev", "exact": update, "title": "x", "averaged": [], **common})
-    return run
 
 
 def write_pairs(path: Path, pairs: list[Pair] | list[tuple[str, str]]) -> Path:

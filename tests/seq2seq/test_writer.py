@@ -45,12 +45,13 @@ def test_a_long_text_is_cut_and_counted(writer):
     writer.cut = 0
     long = "word " * 100
 
-    titles = writer.write(["short", long], order="mid", beam_size=1)
+    start = writer.tokenizer.decode(writer.encode(long))
+
+    titles = writer.write([start, long], order="mid", beam_size=1)
 
     assert writer.cut == 1
     assert len(writer.encode(long)) == writer.source_length
-    start = writer.tokenizer.decode(writer.encode(long))
-    assert titles[1] == writer.write([start], order="mid", beam_size=1)[0]
+    assert titles[0] == titles[1]
 
 
 def test_never_seen_characters_are_texts_like_others(writer):
