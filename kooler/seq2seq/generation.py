@@ -20,7 +20,7 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
-from kooler.seq2seq.model import Seq2Seq
+from kooler.seq2seq.model import POSITIONS, Seq2Seq
 from kooler.seq2seq.order import (
     ORDERS,
     SIDES,
@@ -247,6 +247,16 @@ def _check(
         raise ValueError(
             f"Lengths must satisfy 0 ≤ min_length ≤ max_length and 1 ≤ max_length, received "
             f"min_length={rules.min_length}, max_length={rules.max_length}."
+        )
+    if rules.max_length >= POSITIONS:
+        raise ValueError(
+            f"`max_length` must be below the {POSITIONS} positions that the model knows, received "
+            f"max_length={rules.max_length}."
+        )
+    if not 0 <= rules.length_penalty <= 10:
+        raise ValueError(
+            f"`length_penalty` must be from 0 to 10, received "
+            f"length_penalty={rules.length_penalty}. 1 ranks by the mean of a token."
         )
     for token in banned_tokens:
         if not RESERVED <= token < model.vocabulary_size:

@@ -171,6 +171,7 @@ class Seq2Seq(keras.Model):
             source: int32 [B, S] token ids, 0 pads.
             training: Whether dropout is on.
         """
+        _check_length("source", source.shape[1])
         # An empty source shows one padding token, so that its result does not depend on the others.
         first = ops.equal(ops.arange(ops.shape(source)[1]), 0)
         mask = ops.logical_or(ops.not_equal(source, PAD), first)[:, None, None, :]
@@ -190,6 +191,7 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits [B, R, L, V], and for each layer the attention to the source [B, H, R·L, S].
         """
+        _check_length("target", streams.inputs.shape[-1])
         shape = ops.shape(streams.inputs)  # [B, R, L]
         flat = (shape[0] * shape[1], shape[2])
         time = ops.reshape(streams.time, flat)
@@ -344,6 +346,15 @@ def reserved_mask(size: int) -> np.ndarray:
     mask[:RESERVED] = 1.0
     mask[EOS] = 0.0
     return mask
+
+
+def _check_length(name: str, length: int | None) -> None:
+    """Raises ValueError for a stream that leaves the position table, where backends read NaN."""
+    if length is not None and length > POSITIONS:
+        raise ValueError(
+            f"`{name}` must take at most {POSITIONS} places, padding and end included, "
+            f"received {length}. Cut it."
+        )
 
 
 def _check(config: dict[str, Any]) -> None:

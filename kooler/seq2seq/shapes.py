@@ -5,7 +5,6 @@ Sources are sorted by length and run in batches whose lengths are rounded up, wh
 filled with rows of padding: each shape is compiled once, and there are few of them.
 """
 
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,14 +16,11 @@ from kooler.seq2seq.reserved_ids import PAD, RESERVED
 
 LENGTH_BUCKET = 8  # lengths are rounded up to a multiple of it
 
-_FUNCTIONS: weakref.WeakKeyDictionary[Seq2Seq, dict[Any, Callable[..., Any]]] = (
-    weakref.WeakKeyDictionary()
-)
-
 
 def cached(model: Seq2Seq, key: Any, make: Callable[[], Any]) -> Callable[..., Any]:
     """Compiled functions live as long as their model."""
-    functions = _FUNCTIONS.setdefault(model, {})
+    # in the model itself, for they hold it: a table of models would keep every one alive
+    functions: dict[Any, Callable[..., Any]] = model.__dict__.setdefault("_compiled_functions", {})
     if key not in functions:
         functions[key] = make()
     return functions[key]

@@ -16,6 +16,7 @@ decoding step.
 Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -60,6 +61,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Ten
     return ops.matmul(weights, value), weights
 
 
+@functools.cache  # on PyTorch every step of a search asks for it
 def sinusoids(positions: int, width: int) -> np.ndarray:
     """The position table [positions, width]: sines, then cosines, of falling frequencies."""
     half = width // 2

@@ -1,4 +1,6 @@
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -141,6 +143,10 @@ def test_an_empty_source_gets_a_target(model):
         ({"n_best": 6}, "`n_best` must be from 1 to `beam_size`, received n_best=6, beam_size=5"),
         ({"min_length": 9}, "received min_length=9, max_length=6"),
         ({"max_length": 0}, "received min_length=0, max_length=0"),
+        ({"max_length": 4096}, "`max_length` must be below the 4096 positions"),
+        ({"length_penalty": -1}, "`length_penalty` must be from 0 to 10, .*length_penalty=-1.0"),
+        ({"length_penalty": float("nan")}, "received length_penalty=nan"),
+        ({"length_penalty": 1000}, "received length_penalty=1000.0"),
         ({"banned_tokens": [1]}, "`banned_tokens` must hold ids from 6 to 13, received 1"),
         ({"top_k": 3}, "Set temperature=1.0 to sample"),
         ({"temperature": 0.0}, "`temperature` must be positive, received 0.0"),
@@ -162,6 +168,24 @@ def test_ids_outside_the_vocabulary_are_refused(model):
         score(model, [[6]], [[7, 1]])
     with pytest.raises(ValueError, match="must be equally many, received 2 sources and 1 targets"):
         score(model, [[6], [7]], [[7]])
+
+
+def test_a_text_longer_than_the_positions_is_refused():
+    model, long = small_model(VOCABULARY, layers=1), [6] * 4097
+    with pytest.raises(ValueError, match=r"`source` must take at most 4096 places, .* Cut it"):
+        generate(model, [long], order="l2r", beam_size=1)
+    with pytest.raises(ValueError, match=r"`target` must take at most 4096 places"):
+        score(model, [[6]], [long])
+
+
+def test_a_model_that_has_written_can_be_freed():
+    model = small_model(VOCABULARY, layers=1)
+    generate(model, SOURCES[:1], beam_size=2)
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+
+    assert alive() is None
 
 
 def test_an_order_that_was_not_learnt_is_refused():
