@@ -1,6 +1,6 @@
 """Seconds that the tests of a room may take on one backend; more is a failure.
 
-The rooms together have 940 seconds, so that two processes on two cores come through three backends
+The rooms together have 833 seconds, so that two processes on two cores come through three backends
 in 25 minutes.  What counts is the time of the processor, for the tests and for the processes that
 they start, so that a busy machine changes little.  On a slower one, KOOLER_TIME_FACTOR=2 doubles
 every budget.
@@ -14,15 +14,15 @@ from pathlib import PurePosixPath
 import pytest
 
 SECONDS = {
-    "core": 90,
-    "layers": 50,
-    "optimizers": 100,
-    "steps": 50,
-    "models": 40,
-    "data": 50,
+    "core": 75,
+    "layers": 40,
+    "optimizers": 80,
+    "steps": 40,
+    "models": 30,
+    "data": 40,
     "callbacks": 30,
-    "seq2seq": 450,
-    "house": 80,  # the tests that lie directly in tests/
+    "seq2seq": 420,
+    "house": 78,  # the tests that lie directly in tests/
 }
 
 
