@@ -19,6 +19,7 @@ No file is executed, unpickled or imported, so a run directory of a stranger is 
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +86,7 @@ class RunDirectory:
             yield
 
     def begin(self, settings: Settings, data: Mapping[str, Any]) -> None:
-        """Turns an empty directory into a run.
+        """Turns an empty directory into a run, or one whose run failed before it learned anything.
 
         Args:
             settings: How to train.
@@ -94,11 +95,13 @@ class RunDirectory:
         Raises:
             ValueError: If there is a run already, or the directory holds something else.
         """
-        if self.settings_path.exists():
+        if self.checkpoints() or self.weights_path.exists():
             raise ValueError(
                 f"`{self.path}` already holds a run. Continue it with --resume, "
                 "or choose a fresh run directory."
             )
+        if self.settings_path.exists():
+            self._clear()
         others = sorted({entry.name for entry in self.path.iterdir()} - {"lock", "corpus"})
         if others:
             raise ValueError(
@@ -122,15 +125,14 @@ class RunDirectory:
 
     def settings(self) -> Settings:
         """The settings of the run."""
-        content = self._content()
         try:
-            return Settings.from_dict(content["settings"])
+            return Settings.from_dict(self._part("settings"))
         except ValueError as error:
             raise ValueError(f"`{self.settings_path}`: {error}") from None
 
     def data(self) -> dict[str, Any]:
         """What the run is trained on."""
-        return dict(self._content()["data"])
+        return self._part("data")
 
     def save_checkpoint(self, checkpoint: Checkpoint, keep: Sequence[int]) -> None:
         """Writes a checkpoint, then removes all older ones but those of the updates in `keep`.
@@ -191,11 +193,27 @@ class RunDirectory:
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         write_text(self.log_path, "".join(lines))
 
+    def _clear(self) -> None:
+        """Removes what a run that has learned nothing left behind, say because of a broken file."""
+        for path in (self.settings_path, self.tokenizer_path, self.log_path):
+            path.unlink(missing_ok=True)
+        for folder in (self.data_path, self.checkpoints_path):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _remove_parts(self) -> None:
         """Removes what killed processes left half written."""
         for folder in (self.path, self.checkpoints_path):
             for part in folder.glob(".*"):
                 part.unlink()
+
+    def _part(self, name: str) -> dict[str, Any]:
+        part = self._content().get(name)
+        if not isinstance(part, dict):
+            raise ValueError(
+                f"`{self.settings_path}` is damaged: `{name}` must be an object, "
+                f"received {part!r}. Restore it from a copy, or train in a fresh run directory."
+            )
+        return part
 
     def _content(self) -> dict[str, Any]:
         if not self.settings_path.exists():

@@ -19,8 +19,8 @@ WINDOW = 512  # texts
 
 def write_titles(
     run_directory: str | os.PathLike[str],
-    source: IO[str] | IO[bytes],
-    target: TextIO,
+    source: IO[str] | IO[bytes] | None,
+    target: TextIO | None,
     *,
     jsonl: bool = False,
     n_best: int = 1,
@@ -42,6 +42,8 @@ def write_titles(
     Raises:
         CorpusError: For a line that is no UTF-8; the titles of the lines before it are written.
     """
+    if source is None or target is None:  # Python's way to say that the shell closed them
+        raise ValueError("stdin and stdout must be open: texts come in there, and titles go out.")
     writer = Writer.load(run_directory)
     texts = read_sources(source, "stdin")
     count = 0

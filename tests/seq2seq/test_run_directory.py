@@ -25,13 +25,34 @@ def test_a_run_remembers_its_settings_and_its_data(run):
     assert RunDirectory(run.path).data() == DATA
 
 
-def test_a_run_is_never_begun_twice(run):
+def test_a_run_that_has_learned_is_never_begun_twice(run):
+    run.save_checkpoint(Checkpoint(10, {"a": np.zeros(2, "float32")}, {}), [])
     with pytest.raises(
         ValueError, match=r"already holds a run. Continue it with --resume, or choose"
     ):
         run.begin(Settings(), DATA)
 
     assert run.settings() == Settings(width=96)
+
+
+def test_a_run_that_failed_before_it_learned_can_begin_again(run):
+    (run.data_path / "train").mkdir()
+    run.tokenizer_path.write_text("{}")
+    run.begin(Settings(width=64), DATA)
+
+    assert run.settings() == Settings(width=64)
+    assert not run.tokenizer_path.exists()
+    assert list(run.data_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 1, "settings": [1], "data": 2}'])
+def test_settings_without_their_parts_are_a_clear_error(run, content):
+    run.settings_path.write_text(content)
+
+    with pytest.raises(ValueError, match="is damaged: `settings` must be an object, received"):
+        run.settings()
+    with pytest.raises(ValueError, match="is damaged: `data` must be an object, received"):
+        run.data()
 
 
 def test_a_directory_with_other_things_is_left_alone(tmp_path):

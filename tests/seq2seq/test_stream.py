@@ -94,3 +94,10 @@ def test_titles_before_a_broken_line_are_written(echo):
 
 def test_nothing_in_nothing_out(echo):
     assert written("") == ("", None)
+
+
+def test_a_closed_stream_is_a_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="stdin and stdout must be open"):
+        write_titles(tmp_path, None, io.StringIO())
+    with pytest.raises(ValueError, match="stdin and stdout must be open"):
+        write_titles(tmp_path, io.StringIO("a\n"), None)
