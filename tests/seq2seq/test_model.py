@@ -231,7 +231,7 @@ def test_two_vocabularies_have_two_tables():
 
 def test_a_model_learns_to_copy_in_every_order():
     model = small_model(12, layers=1, norm="pre", label_smoothing=0.0)
-    model.compile(keras.optimizers.Adam(0.02))
+    model.compile(keras.optimizers.Adam(0.01))
     batch = {"source": SOURCE, "target": TARGET}
     for _ in range(200):
         model.train_on_batch(batch)
