@@ -5,6 +5,7 @@ import io
 import pytest
 
 from kooler.seq2seq import demo
+from kooler.seq2seq.corpus import Pair
 from kooler.seq2seq.demo import WAYS, demonstrate
 from kooler.seq2seq.display import Silence
 from kooler.seq2seq.report_data import Growth, GrowthStep, WrittenToken
@@ -83,6 +84,17 @@ def test_it_never_writes_into_a_directory_in_use(small, tmp_path):
     with pytest.raises(ValueError, match="`language` must be"):
         demonstrate("fr", tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_right_and_wrong_titles_are_marked():
+    lines = demo._example(Pair("a text", "a title"), {"l2r": "a title", "mid": "another"})
+
+    assert lines == [
+        "  a text",
+        "    its headline    a title",
+        "  ✓ left to right   a title",
+        "  ✗ from both ends  another",
+    ]
 
 
 def test_a_title_grows_with_dots_until_the_halves_meet():
