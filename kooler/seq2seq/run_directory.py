@@ -125,8 +125,9 @@ class RunDirectory:
 
     def settings(self) -> Settings:
         """The settings of the run."""
+        values = self._part("settings")
         try:
-            return Settings.from_dict(self._part("settings"))
+            return Settings.from_dict(values)
         except ValueError as error:
             raise ValueError(f"`{self.settings_path}`: {error}") from None
 
