@@ -292,7 +292,7 @@ def demo(
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="Stop the training after this long; it takes 3 to 4 minutes on two cores.",
+            help="Stop the training after this long; it takes about 4 minutes on two cores.",
             metavar="MINUTES",
         ),
     ] = None,
