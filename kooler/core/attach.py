@@ -278,8 +278,9 @@ def wrappers_in(optimizer: Any) -> Iterator[Attachable]:
 def inner_optimizers(optimizer: Any) -> list[Any]:
     """The optimizers directly inside of another: of a wrapper, or of Keras's own containers."""
     inner = getattr(optimizer, "inner_optimizer", None)
-    group = getattr(optimizer, "optimizers", None)
-    return [one for one in (inner, *(group or ())) if isinstance(one, keras.optimizers.Optimizer)]
+    groups: Any = getattr(optimizer, "group_optimizers", None)
+    groups = groups or getattr(optimizer, "optimizers", None) or ()
+    return [one for one in (inner, *groups) if isinstance(one, keras.optimizers.Optimizer)]
 
 
 def _compiled(model: Any) -> None:

@@ -83,6 +83,40 @@ def forget_learning_rate(optimizer: Any) -> None:
     optimizer._untrack_variable(optimizer._learning_rate)
 
 
+def track(optimizer: Any, variable: Any) -> None:
+    """Makes a variable that exists one of an optimizer's: it is handed on and saved with it.
+
+    Relies on: `BaseOptimizer._track_variable`, which `add_variable` calls.
+    """
+    optimizer._track_variable(variable)
+
+
+def own_learning_rate(optimizer: Any) -> Any:
+    """What an optimizer has as its learning rate: a variable, a schedule or a function.
+
+    Relies on: `BaseOptimizer._learning_rate`; the public `learning_rate` is its present value.
+    """
+    return optimizer._learning_rate
+
+
+def clipped(optimizer: Any, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients, clipped as the settings of an optimizer say, to the bits that it would give.
+
+    Relies on: `BaseOptimizer._clip_gradients`.
+    """
+    return list(optimizer._clip_gradients(gradients))
+
+
+def copy_decay_exclusions(old: Any, new: Any) -> None:
+    """What one optimizer excludes from weight decay the other excludes as well.
+
+    Relies on: where `exclude_from_weight_decay` writes; its configuration has none of it.
+    """
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(old, name):
+            setattr(new, name, getattr(old, name))
+
+
 def layout_of(variable: Any) -> Any:
     """How a variable lies on the devices of `keras.distribution`.
 

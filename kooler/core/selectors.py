@@ -25,12 +25,15 @@ Selector = Any
 NEAREST_SHOWN = 5
 
 
-def select(selector: Selector, variables: Iterable[Any]) -> list[Any]:
+def select(
+    selector: Selector, variables: Iterable[Any], *, allow_nothing: bool = False
+) -> list[Any]:
     """Resolves a selector among variables.
 
     Args:
         selector: What is meant: layer, variable, regular expression or a list of these.
         variables: The Keras variables to choose from, for instance `model.trainable_variables`.
+        allow_nothing: Whether to return an empty list where nothing matches.
 
     Returns:
         The selected variables, each once, in the order of `variables`.
@@ -44,7 +47,7 @@ def select(selector: Selector, variables: Iterable[Any]) -> list[Any]:
         >>> select([model.get_layer("head"), "bias"], model.trainable_variables)
     """
     variables = list(variables)
-    wanted = _identities(selector, variables)
+    wanted = _identities(selector, variables, allow_nothing)
     return [variable for variable in variables if id(variable) in wanted]
 
 
@@ -87,25 +90,30 @@ def pairs(
     return list(selectors.items() if isinstance(selectors, Mapping) else selectors)
 
 
-def as_config(selector: Selector) -> Any:
+def as_config(selector: Selector, variables: Iterable[Any] = ()) -> Any:
     """Writes a selector with strings only, so that it can be saved with an optimizer.
 
-    A layer or a variable becomes the regular expressions that match exactly its paths.
+    A layer or a variable becomes the regular expressions that match exactly its paths.  A
+    Sequential model has its name in the paths of its weights when it is made, and no longer when it
+    is loaded: if `variables` show that this is safe, the first part of a path may be missing.
 
     Args:
         selector: Any selector; a layer must be built, since its paths are what is written.
+        variables: Those that were chosen from, if they are known: of a layer only these are meant.
 
     Returns:
         A string, or a list of strings and lists, that selects the same variables.
     """
+    variables = list(variables)
     if isinstance(selector, str):
         return selector
     if isinstance(selector, keras.Variable):
-        return f"^{re.escape(selector.path)}$"
+        return _pattern_of(selector, variables)
     if isinstance(selector, keras.layers.Layer):
-        return [as_config(variable) for variable in _variables_of(selector)]
+        own = select(selector, variables) if variables else _variables_of(selector)
+        return [_pattern_of(variable, variables) for variable in own]
     if isinstance(selector, list | tuple):
-        return [as_config(part) for part in selector]
+        return [as_config(part, variables) for part in selector]
     raise TypeError(_not_a_selector(selector))
 
 
@@ -120,16 +128,16 @@ def shown(selector: Selector) -> str:
     return repr(selector)
 
 
-def _identities(selector: Selector, variables: list[Any]) -> set[int]:
+def _identities(selector: Selector, variables: list[Any], allow_nothing: bool) -> set[int]:
     if isinstance(selector, list | tuple):
         if not selector:
             raise ValueError(
                 "The selector [] is empty, so it matches no variable. "
                 "Name at least one layer, variable or regular expression."
             )
-        return {key for part in selector for key in _identities(part, variables)}
+        return {key for part in selector for key in _identities(part, variables, allow_nothing)}
     matches = {id(variable) for variable in variables if _matches(selector, variable)}
-    if not matches:
+    if not matches and not allow_nothing:
         raise ValueError(_nothing_matches(selector, variables))
     return matches
 
@@ -142,6 +150,13 @@ def _matches(selector: Selector, variable: Any) -> bool:
     if isinstance(selector, keras.layers.Layer):
         return any(own is variable for own in _variables_of(selector))
     raise TypeError(_not_a_selector(selector))
+
+
+def _pattern_of(variable: Any, variables: list[Any]) -> str:
+    first, _, rest = variable.path.partition("/")
+    pattern = f"^({re.escape(first)}/)?{re.escape(rest)}$"
+    only_one = sum(_found(pattern, other.path) for other in variables) == 1
+    return pattern if "/" in rest and only_one else f"^{re.escape(variable.path)}$"
 
 
 def _found(pattern: str, path: str) -> bool:

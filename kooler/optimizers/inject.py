@@ -37,7 +37,7 @@ def inject(model: Any, wrapper: Any, **arguments: Any) -> Any:
     old = model.optimizer
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
         old = old.inner_optimizer
-    new = wrapper(old, **arguments)
+    new = wrapper.around(old, **arguments)
     if old.built:
         new.build(model.trainable_variables)
     compat.exchange_optimizer(model, old, new)

@@ -64,7 +64,17 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         self.loss_scale_factor = inner.loss_scale_factor
         inner.loss_scale_factor = None  # from here on it is ours, so that we see true gradients
 
+    @classmethod
+    def around(cls, optimizer: Any, **arguments: Any) -> Any:
+        """Makes the wrapper around an optimizer, from arguments by name: what `inject` calls."""
+        return cls(optimizer, **arguments)
+
     # What a technique overrides.
+
+    def build_inner(self, variables: Sequence[Any]) -> None:
+        """Builds the optimizer inside, before our own slots."""
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
 
     def build_slots(self, variables: Sequence[Any]) -> None:
         """Creates what the technique remembers, with `add_slots` and `add_variable`."""
@@ -178,8 +188,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         variables = list(variables)
         with compat.untracked():
             super().build(variables)
-            if not self.inner_optimizer.built:
-                self.inner_optimizer.build(variables)
+            self.build_inner(variables)
             self._book = _Book(variables)
             self.build_slots(variables)
 

@@ -110,6 +110,39 @@ def test_exchange_optimizer_inside_of_loss_scaling() -> None:
     assert scaled.inner_optimizer is new
 
 
+def test_track() -> None:
+    optimizer, variable = keras.optimizers.SGD(0.1), keras.Variable(1.0)
+    compat.track(optimizer, variable)
+
+    assert optimizer.variables[-1] is variable
+
+
+def test_own_learning_rate() -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+
+    assert compat.own_learning_rate(keras.optimizers.SGD(schedule)) is schedule
+    assert isinstance(compat.own_learning_rate(keras.optimizers.SGD(0.1)), keras.Variable)
+
+
+def test_clipped() -> None:
+    gradients = [ops.array([3.0]), ops.array([4.0])]
+
+    found = compat.clipped(keras.optimizers.SGD(0.1, global_clipnorm=1.0), gradients)
+
+    np.testing.assert_allclose(np.ravel([ops.convert_to_numpy(g) for g in found]), [0.6, 0.8])
+
+
+def test_copy_decay_exclusions() -> None:
+    old, new = (keras.optimizers.SGD(0.1, weight_decay=5.0) for _ in range(2))
+    bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([2.0], name="kernel")
+    old.exclude_from_weight_decay(var_names=["bias"])
+    compat.copy_decay_exclusions(old, new)
+    new.apply([ops.zeros(1), ops.zeros(1)], [bias, kernel])
+
+    assert ops.convert_to_numpy(bias).tolist() == [1.0]
+    assert ops.convert_to_numpy(kernel).tolist() == [1.0]
+
+
 def test_layout_of() -> None:
     assert compat.layout_of(keras.Variable([1.0])) is None
 

@@ -57,6 +57,11 @@ def test_a_typing_error_shows_the_nearest_paths(model: keras.Model) -> None:
     )
 
 
+def test_matching_nothing_may_be_allowed(model: keras.Model) -> None:
+    assert select("frist", model.trainable_variables, allow_nothing=True) == []
+    assert paths(select(["frist", "head/b"], model.variables, allow_nothing=True)) == ["head/bias"]
+
+
 def test_one_bad_part_of_a_list_is_an_error(model: keras.Model) -> None:
     with pytest.raises(ValueError, match="The selector 'hat' matches none of the 6 variables"):
         select(["head", "hat"], model.trainable_variables)
@@ -140,3 +145,26 @@ def test_messages_show_each_kind(model: keras.Model) -> None:
     head = model.get_layer("head")
 
     assert shown(["a", head, head.bias]) == "['a', layer 'head', variable 'head/bias']"
+
+
+def test_a_layer_is_found_again_without_the_name_of_a_sequential_model() -> None:
+    layers = [keras.layers.Dense(2, name="first"), keras.layers.BatchNormalization(name="norm")]
+    made = keras.Sequential([keras.Input((2,)), *layers], name="net")
+    loaded = keras.Sequential.from_config(made.get_config())
+
+    configs = [as_config(layer, made.trainable_variables) for layer in layers]
+
+    assert made.trainable_variables[0].path != loaded.trainable_variables[0].path
+    assert paths(select(configs, loaded.trainable_variables)) == paths(loaded.trainable_variables)
+
+
+def test_a_path_is_written_whole_where_its_end_is_not_enough() -> None:
+    variables = []
+    for scope in ("net", "other"):
+        with keras.name_scope(scope), keras.name_scope("dense"):
+            variables.append(keras.Variable(0.0, name="bias"))
+    with keras.name_scope("dense"):
+        variables.append(keras.Variable(0.0, name="bias"))
+
+    assert as_config(variables[0], variables[:2]) == r"^(net/)?dense/bias$"
+    assert as_config(variables[0], variables) == r"^net/dense/bias$"

@@ -313,6 +313,17 @@ def test_inject_goes_inside_of_loss_scaling() -> None:
     assert math.isfinite(model.evaluate(X, Y, verbose=0))
 
 
+def test_inject_makes_the_wrapper_by_its_own_rule() -> None:
+    class Backwards(Nothing):
+        @classmethod
+        def around(cls, optimizer: Any, **arguments: Any) -> Any:
+            wrapper = cls(optimizer)
+            wrapper.given = arguments
+            return wrapper
+
+    assert inject(compiled("sgd"), Backwards, colour="red").optimizer.given == {"colour": "red"}
+
+
 def test_inject_needs_a_class_and_a_compiled_model() -> None:
     with pytest.raises(TypeError, match="needs the class of a wrapper, received 'Trail'"):
         inject(compiled("sgd"), "Trail")
