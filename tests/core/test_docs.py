@@ -1,18 +1,34 @@
-"""The page about the core: its snippets run."""
+"""The pages about techniques: their snippets run, one after the other, in an empty folder."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "core.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("learning_rates",)
 
 
-def test_the_snippets_run_one_after_the_other() -> None:
+def run_snippets(page: str) -> dict[str, Any]:
+    """The names that the snippets of a page leave."""
     names: dict[str, Any] = {}
-    for snippet in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    for snippet in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(snippet, names)
+    return names
+
+
+def test_the_snippets_about_the_core() -> None:
+    names = run_snippets("core")
     names["model"].fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0)
 
     assert int(np.asarray(names["model"].optimizer.iterations)) == 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_snippets_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert run_snippets(page)

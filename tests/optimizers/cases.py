@@ -1,7 +1,8 @@
 """The rows of the conformance suite: adding a technique is adding one."""
 
+from kooler.optimizers import LearningRateMultiplier
 from tests.optimizers.conformance import Case, compose, pairs
-from tests.optimizers.oracles import Oracle, TrailOracle, WindowOracle
+from tests.optimizers.oracles import MultiplierOracle, Oracle, TrailOracle, WindowOracle
 from tests.toys import Nothing, Trail, Window
 
 NOTHING = Case("nothing", Nothing, Oracle, neutral=Nothing)
@@ -13,7 +14,13 @@ WINDOW = Case(
     neutral=None,  # with one step, w·g/w is g only to rounding
     state=("sums",),
 )
-SINGLE = [NOTHING, TRAIL, WINDOW]
+MULTIPLIER = Case(
+    "multiplier",
+    lambda inner: LearningRateMultiplier(inner, {"v1": 0.5, "v2": 3.0, "v3": 0.0}),
+    lambda inner: MultiplierOracle(inner, [1.0, 0.5, 3.0, 0.0]),
+    neutral=lambda inner: LearningRateMultiplier(inner, {"v": 1.0}),
+)
+SINGLE = [NOTHING, TRAIL, WINDOW, MULTIPLIER]
 NESTED = [*pairs(SINGLE), compose(TRAIL, NOTHING, WINDOW)]
 ALL = {case.name: case for case in [*SINGLE, *NESTED]}
 

@@ -125,3 +125,21 @@ class WindowOracle(Oracle):
 
     def state(self) -> dict[str, Arrays]:
         return {**self.inner.state(), "sums": self.sums}
+
+
+class MultiplierOracle(Oracle):
+    """θ ← θ₀ + λ·(θ′ − θ₀), one λ per weight."""
+
+    def __init__(self, inner: Any, multipliers: list[float]) -> None:
+        super().__init__(inner)
+        self.multipliers = multipliers
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        return self._scaled(weights, self.inner.apply(gradients, weights, weight))
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self._scaled(weights, self.inner.flush(weights))
+
+    def _scaled(self, before: Arrays, after: Arrays) -> Arrays:
+        triples = zip(self.multipliers, before, after, strict=True)
+        return [old + factor * (new - old) for factor, old, new in triples]
