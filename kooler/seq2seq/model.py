@@ -23,6 +23,7 @@ from keras import ops
 from kooler.core.types import Tensor
 from kooler.seq2seq.order import ORDERS, Layout, check_order, layout, visible
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
+from kooler.seq2seq.sizes import POSITIONS, SIZES, dimensions_of
 from kooler.seq2seq.transformer import (
     MASKED,
     Cache,
@@ -32,13 +33,6 @@ from kooler.seq2seq.transformer import (
     layer_norm,
     sinusoids,
 )
-
-SIZES = {
-    "tiny": {"layers": 4, "width": 128, "heads": 4, "feedforward": 256},
-    "small": {"layers": 4, "width": 256, "heads": 4, "feedforward": 1024},
-    "base": {"layers": 6, "width": 512, "heads": 8, "feedforward": 2048},
-}
-POSITIONS = 4096  # rows of the position table
 
 
 class Memory(NamedTuple):
@@ -122,8 +116,7 @@ class Seq2Seq(keras.Model):
         self.max_length = max_length
         self.source_vocabulary_size = source_vocabulary_size
         self.vocabulary_size = target_vocabulary_size or source_vocabulary_size
-        overrides = {"layers": layers, "width": width, "heads": heads, "feedforward": feedforward}
-        self.dimensions = SIZES[size] | {k: v for k, v in overrides.items() if v is not None}
+        self.dimensions = dimensions_of(size, self._config)
         self._make_layers(dropout, norm)
         self.order_seed = keras.random.SeedGenerator(0)
         self.trackers = {order: keras.metrics.Mean(name=f"nll_{order}") for order in self.orders}
@@ -137,7 +130,6 @@ class Seq2Seq(keras.Model):
         self.decoder = [DecoderLayer(*parts, name=f"decoder_{index}") for index in count]
         self.dropout = keras.layers.Dropout(dropout)
         self.final_norms: list[keras.layers.LayerNormalization] = []
-        self.final_norms = []
         if norm == "pre":  # the stream of a pre-norm Transformer leaves its last layer unnormalised
             self.final_norms = [layer_norm("encoder_norm"), layer_norm("decoder_norm")]
 
@@ -380,14 +372,7 @@ def _check(config: dict[str, Any]) -> None:
             "`copy_prior` needs one vocabulary for source and target, received "
             f"target_vocabulary_size={config['target_vocabulary_size']}. Leave it out to share."
         )
-    dimensions = SIZES[config["size"]] | {
-        k: config[k] for k in SIZES["tiny"] if config[k] is not None
-    }
-    if dimensions["width"] % dimensions["heads"]:
-        raise ValueError(
-            f"`heads` must divide `width`, received width={dimensions['width']}, "
-            f"heads={dimensions['heads']}."
-        )
+    dimensions_of(config["size"], config)
 
 
 def _check_choice(config: dict[str, Any], name: str, choices: tuple[str, ...]) -> None:

@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
+from kooler.seq2seq.sizes import SIZES, dimensions_of, sizes_in_words
+
 ORDERS = ("l2r", "r2l", "mid")
 LONGEST = 4000  # tokens; the model knows 4096 positions
+VOCABULARY = 8000
+SMALLEST_VOCABULARY = {"bpe": 263, "characters": 263, "words": 8}  # one piece to learn, see there
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -61,11 +65,23 @@ class Settings:
         ValueError: If a value does not fulfil its rule; the text names value, rule and way out.
     """
 
-    size: str = _setting("tiny", "Size of the network.", _one_of("tiny", "small", "base"))
-    layers: int | None = _setting(None, "Layers of encoder and of decoder.", _at_least(1))
-    width: int | None = _setting(None, "Numbers per token inside the network.", _at_least(2))
-    heads: int | None = _setting(None, "Attention heads; they divide the width.", _at_least(1))
-    feedforward: int | None = _setting(None, "Width of the feed-forward layers.", _at_least(1))
+    size: str = _setting(
+        "tiny",
+        f"Size of the network: {sizes_in_words(VOCABULARY)}, with {VOCABULARY:,} tokens.",
+        _one_of(*SIZES),
+    )
+    layers: int | None = _setting(
+        None, "Layers of encoder and of decoder; as the size says if not given.", _at_least(1)
+    )
+    width: int | None = _setting(
+        None, "Numbers per token inside the network; as the size says.", _at_least(2)
+    )
+    heads: int | None = _setting(
+        None, "Attention heads, which divide the width; as the size says.", _at_least(1)
+    )
+    feedforward: int | None = _setting(
+        None, "Width of the feed-forward layers; as the size says.", _at_least(1)
+    )
     orders: tuple[str, ...] = _setting(
         ORDERS,
         "Orders in which the one network learns to write: from the left end, from the right end, "
@@ -93,7 +109,7 @@ class Settings:
         _one_of("bpe", "characters", "words"),
     )
     vocabulary_size: int = _setting(
-        8000, "Largest number of different tokens, the six reserved ones included.", _at_least(16)
+        VOCABULARY, "Largest number of different tokens, the six reserved ones included."
     )
     source_length: int = _setting(
         256, "Longest source in tokens; a longer one is cut.", _from_to(1, LONGEST)
@@ -264,11 +280,14 @@ def _check_together(settings: Settings) -> None:
             f"`warmup` must be below `updates` with schedule=cosine, received "
             f"warmup={settings.warmup}, updates={settings.updates}. Shorten the warm-up."
         )
-    if settings.width and settings.heads and settings.width % settings.heads:
+    smallest = SMALLEST_VOCABULARY[settings.tokenizer]
+    if settings.vocabulary_size < smallest:
         raise ValueError(
-            f"`heads` must divide `width`, received heads={settings.heads}, "
-            f"width={settings.width}. Choose a width that is a multiple of the heads."
+            f"`vocabulary_size` must be at least {smallest} with tokenizer={settings.tokenizer}, "
+            f"received vocabulary_size={settings.vocabulary_size}. "
+            "Reserved ids and single bytes take the first places."
         )
+    dimensions_of(settings.size, asdict(settings))
 
 
 def _may_change(entry: Field[Any], schedule: str) -> bool:

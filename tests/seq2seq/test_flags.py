@@ -58,7 +58,7 @@ def test_the_help_shows_meaning_choices_and_default(run, capsys):
     run("--help")
 
     text = " ".join(capsys.readouterr().out.split())
-    assert "--size tiny|small|base Size of the network. [default: tiny]" in text
+    assert "--size tiny|small|base Size of the network: tiny (4 layers, width 128, 2." in text
     assert "--learning-rate NUMBER Highest learning rate. [default: 0.001]" in text
     assert "--orders l2r,r2l,mid" in text
     assert "--minutes NUMBER Stop after this many minutes of training." in text

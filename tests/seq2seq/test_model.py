@@ -264,7 +264,7 @@ def test_config_makes_an_equal_model_and_weights_travel_by_file(tmp_path):
         ({"architecture": "mlp"}, "`architecture` must be one of transformer, received"),
         ({"norm": "none"}, "`norm` must be one of post, pre"),
         ({"order_sampling": "two"}, "`order_sampling` must be one of all, one"),
-        ({"width": 10, "heads": 4}, "`heads` must divide `width`, received width=10, heads=4"),
+        ({"width": 10, "heads": 4}, "`heads` must divide `width`, received heads=4, width=10"),
         ({"copy_prior": True, "target_vocabulary_size": 9}, "`copy_prior` needs one vocabulary"),
         ({"source_vocabulary_size": 6}, "must be more than the 6 reserved ids, received 6"),
     ],

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kooler.seq2seq.settings import Settings
+from kooler.seq2seq.settings import SMALLEST_VOCABULARY, Settings
+from kooler.seq2seq.tokenizer import Tokenizer
 
 
 def test_json_round_trip_is_equal():
@@ -60,7 +61,7 @@ def test_what_json_and_the_command_line_write_differently_is_converted():
         ("orders", 3, "a list of texts, received orders=3"),
         ("updates", 1.5, "a whole number, received updates=1.5. Its default is 10000."),
         ("copy_prior", 1, "true or false, received copy_prior=1. Its default is False."),
-        ("vocabulary_size", 15, "at least 16, received vocabulary_size=15"),
+        ("vocabulary_size", 15, "at least 263 with tokenizer=bpe, received vocabulary_size=15"),
         ("precision", "float16", "one of float32, mixed_bfloat16, received precision=float16"),
     ],
 )
@@ -77,6 +78,30 @@ def test_values_that_do_not_go_together():
         Settings(schedule="cosine", updates=10, warmup=10)
     with pytest.raises(ValueError, match="`heads` must divide `width`, received heads=3, width=8"):
         Settings(width=8, heads=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "received"),
+    [
+        ({"heads": 3}, r"heads=3, width=128 .size=tiny sets what is not given.\. Choose a width"),
+        ({"width": 33}, "heads=4, width=33 .size=tiny"),
+        ({"size": "base", "width": 100}, "heads=8, width=100 .size=base"),
+    ],
+)
+def test_a_dimension_must_go_with_those_of_the_size(given, received):
+    with pytest.raises(ValueError, match=f"`heads` must divide `width`, received {received}"):
+        Settings(**given)
+
+
+@pytest.mark.parametrize("kind", SMALLEST_VOCABULARY)
+def test_a_vocabulary_has_room_for_more_than_what_every_vocabulary_has(kind):
+    smallest = SMALLEST_VOCABULARY[kind]
+    assert Tokenizer.train(["a a b"], smallest, kind).size == smallest
+
+    with pytest.raises(ValueError, match="`size` must be at least"):
+        Tokenizer.train(["a a b"], smallest - 1, kind)
+    with pytest.raises(ValueError, match=f"must be at least {smallest} with tokenizer={kind}, rec"):
+        Settings(tokenizer=kind, vocabulary_size=smallest - 1)
 
 
 def test_an_unknown_name_is_an_error_that_names_the_nearest():
