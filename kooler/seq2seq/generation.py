@@ -20,18 +20,18 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
-from kooler.seq2seq.model import POSITIONS, Seq2Seq
+from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import (
     ORDERS,
     SIDES,
     START_TAGS,
-    check_order,
     sentence_of,
     tokens_per_step,
 )
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
+from kooler.seq2seq.rules import Rules, check_search
 from kooler.seq2seq.scoring import candidate_scores
-from kooler.seq2seq.search import POSSIBLE, Rules, search, steps_of
+from kooler.seq2seq.search import POSSIBLE, search, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, source_batches
 
 
@@ -102,7 +102,8 @@ def generate(
         top_k=top_k,
         top_p=top_p,
     )
-    _check(model, order, n_best, rules, banned_tokens)
+    check_search(rules, order, n_best, model.orders)
+    _check_banned(model, banned_tokens)
     rows = id_lists(source, model.source_vocabulary_size)
     banned = np.zeros(model.vocabulary_size, "float32")
     banned[list(banned_tokens)] = 1.0
@@ -231,54 +232,11 @@ def _generation(found: list[list[Hypothesis]], n_best: int) -> Generation:
     return result
 
 
-def _check(
-    model: Seq2Seq, order: str, n_best: int, rules: Rules, banned_tokens: Sequence[int]
-) -> None:
-    """Raises ValueError for settings that no search can satisfy."""
-    check_order(order, (*model.orders, "best"))
-    if rules.beam_size < 1:
-        raise ValueError(f"`beam_size` must be at least 1, received beam_size={rules.beam_size}.")
-    if not 1 <= n_best <= rules.beam_size:
-        raise ValueError(
-            f"`n_best` must be from 1 to `beam_size`, received n_best={n_best}, "
-            f"beam_size={rules.beam_size}. Raise `beam_size`."
-        )
-    if not 0 <= rules.min_length <= rules.max_length or rules.max_length < 1:
-        raise ValueError(
-            f"Lengths must satisfy 0 ≤ min_length ≤ max_length and 1 ≤ max_length, received "
-            f"min_length={rules.min_length}, max_length={rules.max_length}."
-        )
-    if rules.max_length >= POSITIONS:
-        raise ValueError(
-            f"`max_length` must be below the {POSITIONS} positions that the model knows, received "
-            f"max_length={rules.max_length}."
-        )
-    if not 0 <= rules.length_penalty <= 10:
-        raise ValueError(
-            f"`length_penalty` must be from 0 to 10, received "
-            f"length_penalty={rules.length_penalty}. 1 ranks by the mean of a token."
-        )
+def _check_banned(model: Seq2Seq, banned_tokens: Sequence[int]) -> None:
+    """Raises ValueError for ids that are no tokens of the model."""
     for token in banned_tokens:
         if not RESERVED <= token < model.vocabulary_size:
             raise ValueError(
                 f"`banned_tokens` must hold ids from {RESERVED} to {model.vocabulary_size - 1}, "
                 f"received {token}."
             )
-    _check_sampling(rules)
-
-
-def _check_sampling(rules: Rules) -> None:
-    if rules.temperature is None and (rules.top_k is not None or rules.top_p is not None):
-        raise ValueError(
-            f"`top_k` and `top_p` shape samples, received top_k={rules.top_k}, top_p={rules.top_p} "
-            "without `temperature`. Set temperature=1.0 to sample."
-        )
-    if rules.temperature is not None and not rules.temperature > 0:
-        raise ValueError(
-            f"`temperature` must be positive, received {rules.temperature}. "
-            "For the most probable target leave it out and use beam_size=1."
-        )
-    if rules.top_k is not None and rules.top_k < 1:
-        raise ValueError(f"`top_k` must be at least 1, received {rules.top_k}.")
-    if rules.top_p is not None and not 0 < rules.top_p <= 1:
-        raise ValueError(f"`top_p` must be above 0 and at most 1, received {rules.top_p}.")

@@ -30,24 +30,12 @@ from keras import ops
 
 from kooler.core.types import Tensor
 from kooler.seq2seq.reserved_ids import EOS, PAD
+from kooler.seq2seq.rules import Rules
 
 IMPOSSIBLE = -1e9  # the log-probability of what must not happen
 POSSIBLE = -1e8  # anything below cannot happen; sums of a few IMPOSSIBLEs stay finite in float32
 
 Step = Callable[[Any, Tensor, Tensor], tuple[Tensor, Any]]
-
-
-class Rules(NamedTuple):
-    """What a search looks for."""
-
-    beam_size: int = 5
-    max_length: int = 64
-    min_length: int = 0
-    length_penalty: float = 1.0
-    early_stopping: bool = True
-    temperature: float | None = None  # sampling, if set
-    top_k: int | None = None
-    top_p: float | None = None
 
 
 class Pool(NamedTuple):

@@ -14,7 +14,8 @@ from keras import ops
 from kooler.core.compiled import compiled
 from kooler.seq2seq.order import ORDERS, START_TAGS, sentence_of, tokens_per_step
 from kooler.seq2seq.reserved_ids import EOS, L2R, PAD, RESERVED
-from kooler.seq2seq.search import IMPOSSIBLE, POSSIBLE, Rules, search
+from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.search import IMPOSSIBLE, POSSIBLE, search
 
 STATES = 61
 VOCABULARY = RESERVED + 3
