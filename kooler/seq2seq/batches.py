@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kooler.seq2seq.counted import counted
 from kooler.seq2seq.spool import Ids, Spool
 
 WORTH_A_SHAPE = 0.01
@@ -128,9 +129,9 @@ class Batches:
 
     def summary(self) -> str:
         """Updates, shapes and padding on one line."""
-        shapes = f"{len(self.shapes)} shape{'s' if len(self.shapes) > 1 else ''}"
-        updates = f"{self.updates_per_epoch:,} updates an epoch"
-        return f"{updates}, {shapes}, {100 * self.padding:.0f} % padding"
+        updates = counted(self.updates_per_epoch, "update")
+        shapes = counted(len(self.shapes), "shape")
+        return f"{updates} an epoch, {shapes}, {100 * self.padding:.0f} % padding"
 
     def _deal(self, epoch: int) -> None:
         """Shuffles the pairs of each bucket, deals them out, and shuffles the batches."""

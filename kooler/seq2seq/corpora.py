@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from kooler.seq2seq.batches import Batches, EvaluationBatch, evaluation_batches
 from kooler.seq2seq.corpus import Pair, Report, corpus_fingerprint, read_pairs
+from kooler.seq2seq.counted import counted
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.settings import Settings
 from kooler.seq2seq.spool import Spool
@@ -81,7 +82,7 @@ def prepare(
         seed=settings.seed,
         maximum_shapes=settings.maximum_shapes,
     )
-    tell(f"{len(train):,} pairs to learn from: {batches.summary()}.")
+    tell(f"{counted(len(train), 'pair')} to learn from: {batches.summary()}.")
     return Corpora(tokenizer, batches, dev, settings)
 
 
@@ -100,7 +101,7 @@ def _tokenizer(
         texts = (text for pair in pairs for text in pair)
         tokenizer = Tokenizer.train(texts, settings.vocabulary_size, cast(Kind, settings.tokenizer))
         tokenizer.save(run.tokenizer_path)
-    return Tokenizer.load(run.tokenizer_path)
+    return run.tokenizer()
 
 
 def _spool(

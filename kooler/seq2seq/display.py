@@ -53,6 +53,7 @@ class Look(NamedTuple):
         source: A text of the dev set.
         reference: Its title.
         title: What the model writes.
+        averaged: Of how many checkpoints the weights are the mean; 0 for those of the training.
     """
 
     update: int
@@ -61,6 +62,7 @@ class Look(NamedTuple):
     source: str
     reference: str
     title: str
+    averaged: int = 0
 
 
 class Display(Protocol):
@@ -146,7 +148,7 @@ class PlainDisplay:
 
     def look(self, look: Look) -> None:
         """Writes what the evaluation found, and the title of the example."""
-        self.note(f"update {look.update}  dev  {_losses(look)}  title: {look.title}")
+        self.note(f"update {look.update}  dev{_whose(look)}  {_losses(look)}  title: {look.title}")
 
 
 class LiveDisplay:
@@ -197,7 +199,9 @@ class LiveDisplay:
             bar = ProgressBar(self._step.updates, self._step.update, width=30)
             lines += [_beside(Text(first), bar), Text("  ".join(others))]
         if self._look:
-            lines += [Text(f"dev after {self._look.update}  {_losses(self._look)}")]
+            lines += [
+                Text(f"dev after {self._look.update}{_whose(self._look)}  {_losses(self._look)}")
+            ]
             lines += [_example(self._look)]
         return Group(*lines)
 
@@ -233,6 +237,10 @@ def _left(step: Step, speed: Speed) -> str:
 def _losses(look: Look) -> str:
     parts = [f"{order} {value:.3f}" for order, value in look.nll.items()]
     return "nats per token " + ", ".join(parts) + f"  exact titles {look.exact:.0f} %"
+
+
+def _whose(look: Look) -> str:
+    return f", mean weights of {look.averaged} checkpoints" if look.averaged else ""
 
 
 def _beside(left: RenderableType, right: RenderableType) -> Table:

@@ -9,6 +9,7 @@ from kooler.seq2seq.baselines import TRAIN_LIMIT, baselines
 from kooler.seq2seq.comparison import SCORES, ScoreRow, comparison_sentence
 from kooler.seq2seq.corpora import decoded
 from kooler.seq2seq.corpus import Pair, Report, read_pairs
+from kooler.seq2seq.counted import counted
 from kooler.seq2seq.evaluate import evaluate_titles
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.spool import Spool
@@ -87,8 +88,9 @@ def table(rows: Sequence[ScoreRow]) -> str:
     cells = [[row.name, *(f"{getattr(row.scores, s):.1f}" for s in SCORES)] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [_line(line, widths) for line in (heads, *cells)]
-    counted = f"{rows[0].scores.titles:,} titles; {rows[0].scores.bleu_signature}"
-    return "\n".join([*lines, "", counted, comparison_sentence(rows)])
+    titles = counted(rows[0].scores.titles, "title")
+    signature = f"{titles}; {rows[0].scores.bleu_signature}"
+    return "\n".join([*lines, "", signature, comparison_sentence(rows)])
 
 
 def _written(

@@ -23,6 +23,7 @@ import numpy as np
 
 from kooler.seq2seq.array_files import check_finite
 from kooler.seq2seq.corpora import Corpora, describe, prepare
+from kooler.seq2seq.counted import counted
 from kooler.seq2seq.display import Display, Look, Silence, Step
 from kooler.seq2seq.interruption import interruptible
 from kooler.seq2seq.recipe import build_model, build_optimizer
@@ -103,6 +104,7 @@ def train(
     with run.locked(), display or Silence() as shown:
         if resume:
             run.keep_settings(settings, data)
+            _tell_about_a_start(run, shown)
         else:
             run.begin(settings, data)
         return _Training(run, settings, prepare(run, settings, data, shown.note), shown).to_end()
@@ -129,6 +131,13 @@ def _recorded_data(
     return data
 
 
+def _tell_about_a_start(run: RunDirectory, display: Display) -> None:
+    if not run.checkpoints():
+        display.note(
+            f"`{run.path}` has no checkpoint yet, so the training starts at the beginning."
+        )
+
+
 class _Training:
     """The loop, with all that it needs at hand."""
 
@@ -147,7 +156,8 @@ class _Training:
     def to_end(self) -> Outcome:
         """Makes updates until one of the limits of the settings is met."""
         self.display.note(
-            f"{self.model.count_params():,} weights, {self.progress.update:,} updates so far."
+            f"{self.model.count_params():,} weights, "
+            f"{counted(self.progress.update, 'update')} so far."
         )
         with interruptible(lambda: self.display.note("stopping …")) as interruption:
             while not (reason := self._reason_to_end()):
@@ -165,16 +175,19 @@ class _Training:
             return Progress()
         checkpoint = self.run.checkpoint(updates[-1])
         assign(self.state, checkpoint.arrays)
-        return Progress(**checkpoint.facts)
+        progress = Progress(**checkpoint.facts)
+        if not self.run.weights_path.exists():  # removed by hand: the next evaluation is the best
+            progress.best = math.inf
+        return progress
 
     def _reason_to_end(self) -> str | None:
         settings, progress = self.settings, self.progress
         if progress.update >= settings.updates:
-            return f"all {settings.updates:,} updates are made"
+            return f"update {settings.updates:,} was the last one planned"
         if settings.minutes and progress.seconds >= 60 * settings.minutes:
-            return f"the {settings.minutes:g} minutes are over"
+            return f"the time limit of {settings.minutes:g} min is over"
         if settings.patience and progress.stale >= settings.patience:
-            return f"the dev loss has not improved in {progress.stale} evaluations"
+            return f"the dev loss has not improved in {counted(progress.stale, 'evaluation')}"
         return None
 
     def _advance(self) -> None:
@@ -199,7 +212,7 @@ class _Training:
         progress = self.progress
         if progress.update not in self.run.checkpoints():
             self._save_checkpoint()
-        if progress.update % self.settings.evaluate_every:
+        if progress.update % self.settings.evaluate_every or not self.run.weights_path.exists():
             self._evaluate()
         self._try_average()
         self.run.append_log({"event": "end", "reason": reason, **asdict(progress)})
@@ -233,7 +246,7 @@ class _Training:
     def _evaluate(self, averaged: Sequence[int] = ()) -> None:
         """Measures the weights on the dev set, and keeps them if they are the best so far."""
         progress = self.progress
-        look = self._look()
+        look = self._look(len(averaged))
         loss = sum(look.nll.values()) / len(look.nll)
         progress.exact = look.exact
         progress.stale += 1
@@ -255,13 +268,14 @@ class _Training:
         )
         self.display.look(look)
 
-    def _look(self) -> Look:
+    def _look(self, averaged: int) -> Look:
         texts = [pair.source for pair in self.examples]
         written = self.writer.write(texts, order=self.settings.orders[-1], beam_size=1)
         titles = [found[0].text for found in written]
         pairs = zip(self.examples, titles, strict=True)
         exact = 100 * sum(pair.target == title for pair, title in pairs) / len(titles)
-        return Look(self.progress.update, self._dev_losses(), exact, *self.examples[0], titles[0])
+        update, losses = self.progress.update, self._dev_losses()
+        return Look(update, losses, exact, *self.examples[0], titles[0], averaged)
 
     def _dev_losses(self) -> dict[str, float]:
         """Nats per token on the dev set, by order."""

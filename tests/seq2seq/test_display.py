@@ -38,6 +38,19 @@ def test_a_pipe_gets_plain_lines():
     ]
 
 
+def test_a_look_at_averaged_weights_says_so():
+    stream = io.StringIO()
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=100, record=True)
+    display = LiveDisplay(terminal, Clock())
+
+    PlainDisplay(stream, Clock()).look(LOOK._replace(averaged=3))
+    display.look(LOOK._replace(averaged=3))
+    terminal.print(display.picture())
+
+    assert stream.getvalue().startswith("update 100  dev, mean weights of 3 checkpoints  nats per")
+    assert "dev after 100, mean weights of 3 checkpoints  nats per" in terminal.export_text()
+
+
 def test_the_last_update_always_gets_a_line():
     stream = io.StringIO()
 

@@ -84,5 +84,5 @@ def test_the_table_is_aligned_text_with_the_verdict_below():
     assert lines[0] == "      exact %  ROUGE-1  ROUGE-2  ROUGE-L   BLEU   chrF  first 4  last 4"
     assert lines[1] == "l2r       5.2      5.2      5.2      5.2    5.2    5.2      5.2     5.2"
     assert lines[2] == "lead    100.0    100.0    100.0    100.0  100.0  100.0    100.0   100.0"
-    assert lines[3:5] == ["", f"1 titles; {scores.bleu_signature}"]
+    assert lines[3:5] == ["", f"1 title; {scores.bleu_signature}"]
     assert lines[5].startswith("l2r loses against lead in ")

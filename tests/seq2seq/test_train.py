@@ -131,7 +131,7 @@ def test_the_weights_to_use_are_the_best_on_the_dev_set(files, tmp_path, without
     outcome = train(Settings(**SETTINGS), *files, tmp_path)
 
     arrays, facts = RunDirectory(tmp_path).weights()
-    assert outcome == (14, 2.0, 0.0, "all 14 updates are made")
+    assert outcome == (14, 2.0, 0.0, "update 14 was the last one planned")
     assert facts == {"update": 12, "dev_loss": 2.0, "averaged": []}
     assert (arrays["sides"] == 12).all()
 
@@ -164,7 +164,7 @@ def test_a_time_limit_ends_a_training(files, tmp_path, without_computing):
     outcome = train(settings, *files, tmp_path)
 
     assert outcome.update == 1
-    assert outcome.reason == "the 1e-09 minutes are over"
+    assert outcome.reason == "the time limit of 1e-09 min is over"
     assert RunDirectory(tmp_path).checkpoints() == [1]
 
 
@@ -235,7 +235,7 @@ def test_the_log_tells_what_happened(files, tmp_path, without_computing):
     assert (updates["event"], updates["update"], updates["loss"]) == ("train", 20, 1.0)
     assert updates["learning_rate"] == pytest.approx(0.01 * (4 / 21) ** 0.5)
     assert {"event": "dev", "nll_mid": 80.0, "loss": 80.0, "exact": 0.0}.items() <= dev.items()
-    assert (end["event"], end["reason"]) == ("end", "all 20 updates are made")
+    assert (end["event"], end["reason"]) == ("end", "update 20 was the last one planned")
 
 
 def test_what_a_resumed_run_must_not_differ_in(files, tmp_path, without_computing):
@@ -258,6 +258,50 @@ def test_what_a_resumed_run_must_not_differ_in(files, tmp_path, without_computin
         ValueError, match=r"started with KERAS_BACKEND=abacus, received .* the same"
     ):
         train(Settings(**SETTINGS), (), (), tmp_path, resume=True)
+
+
+def test_a_resumed_run_without_a_checkpoint_says_that_it_starts_anew(
+    files, tmp_path, without_computing
+):
+    class Interrupted(Silence):
+        def step(self, step):
+            raise KeyboardInterrupt
+
+    class Notes(Silence):
+        def note(self, text):
+            notes.append(text)
+
+    notes = []
+    with pytest.raises(KeyboardInterrupt):
+        train(Settings(**SETTINGS), *files, tmp_path, display=Interrupted())
+
+    train(Settings(**SETTINGS), (), (), tmp_path, resume=True, display=Notes())
+    train(Settings(**SETTINGS), (), (), tmp_path, resume=True, display=Notes())
+
+    anew = f"`{tmp_path}` has no checkpoint yet, so the training starts at the beginning."
+    assert notes.count(anew) == 1
+
+
+def test_weights_that_were_removed_are_written_again(files, tmp_path, without_computing):
+    without_computing.dev_loss = {6: 3.0, 12: 2.0, 14: 2.5, 11.33: 2.4}.get
+    settings = Settings(**SETTINGS)
+    train(settings, *files, tmp_path)
+    RunDirectory(tmp_path).weights_path.unlink()
+
+    train(settings, (), (), tmp_path, resume=True)
+
+    assert RunDirectory(tmp_path).weights()[1]["dev_loss"] == 2.4
+
+
+def test_only_the_look_at_the_average_is_named_so(files, tmp_path, without_computing):
+    class Looks(Silence):
+        def look(self, look):
+            looks.append((look.update, look.averaged))
+
+    looks = []
+    train(Settings(**SETTINGS), *files, tmp_path, display=Looks())
+
+    assert looks == [(6, 0), (12, 0), (14, 0), (14, 3)]
 
 
 def test_a_training_needs_files(tmp_path):
