@@ -6,6 +6,7 @@ moment, also after a power cut or with a full disk, the old file or the new one 
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text as UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def check_place(path: Path) -> None:
+    """Raises ValueError if `path` could not be written; to be asked before long work."""
+    if path.is_dir():
+        raise ValueError(f"`{path}` cannot be written, it is a directory. Name a file in it.")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"`{path}` cannot be written, it is no plain file. Name another file.")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise ValueError(
+            f"`{path}` cannot be written ({error.strerror}). "
+            "Name a file in a folder that is there and that takes files."
+        ) from None
 
 
 def _to_disk(path: Path) -> None:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from kooler.seq2seq.interruption import interruptible
+from kooler.seq2seq.interruption import interruptible, terminable
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,25 @@ def test_the_old_handlers_come_back():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_sigterm_ends_a_block_and_is_then_what_it_was():
+    before, cleaned = signal.getsignal(signal.SIGTERM), []
+
+    with pytest.raises(SystemExit) as stopped, terminable():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("still running")
+        finally:
+            cleaned.append("files")
+
+    assert (stopped.value.code, cleaned) == (143, ["files"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_in_another_thread_nothing_is_touched():
     seen = []
 
     def work():
-        with interruptible(lambda: None) as interruption:
+        with terminable(), interruptible(lambda: None) as interruption:
             seen.append(bool(interruption))
 
     thread = threading.Thread(target=work)
