@@ -58,7 +58,8 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
             return {name: file.get_tensor(name) for name in names}, content["facts"]
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"`{path}` is damaged or no weights file: {error}. Remove it to go on without it."
+            f"`{path}` is damaged or no weights file: {error}. "
+            "Remove it, and `kooler train --resume` goes on without it."
         ) from None
 
 

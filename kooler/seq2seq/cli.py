@@ -8,6 +8,7 @@ commands that need it only.  `KOOLER_TRACEBACK=1` shows where an error comes fro
 import contextlib
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,12 +18,20 @@ import typer
 
 from kooler import __version__
 from kooler.seq2seq.flags import with_settings
+from kooler.seq2seq.interruption import terminable
+from kooler.seq2seq.memory import is_out_of_memory
 
 INTERRUPTED = 130  # exit codes as the shell gives them to what a signal ended
 BROKEN_PIPE = 141
+TERMINATED = 143
 # The base of all complaints about options, wherever this version of typer keeps it.
 _USAGE_ERROR: type[Any] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+_OUT_OF_MEMORY = (
+    "there is not enough memory. Lower --beam-size and --max-length where titles are written, "
+    "--batch-tokens and the size of the network where they are learned."
 )
 
 Run = Annotated[Path, typer.Option("--run", help="The run directory.", metavar="DIRECTORY")]
@@ -34,12 +43,19 @@ Order = Annotated[
         metavar="l2r|r2l|mid|best",
     ),
 ]
-BeamSize = Annotated[int, typer.Option(min=1, help="Hypotheses kept at each step; 1 is greedy.")]
+BeamSize = Annotated[
+    int,
+    typer.Option(help="Hypotheses kept at each step, 1 to 1000; 1 is greedy.", metavar="COUNT"),
+]
 LengthPenalty = Annotated[
-    float, typer.Option(help="Above 1 for longer titles, below 1 for shorter ones.")
+    float,
+    typer.Option(
+        help="0 to 10; above 1 for longer titles, below 1 for shorter ones.", metavar="NUMBER"
+    ),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(min=1, help="Longest title in tokens; as in training if not given.")
+    int | None,
+    typer.Option(help="Longest title in tokens; as in training if not given.", metavar="COUNT"),
 ]
 
 app = typer.Typer(
@@ -58,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments; None takes those of the process.
 
     Returns:
-        The exit code: 0, 1 for a training that diverged, 2 for wrong input, 130 after Ctrl-C.
+        The exit code: 0, 1 for a training that diverged, 2 for wrong input and for too little
+        memory, 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
@@ -70,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("KOOLER_TRACEBACK"):
             raise
         return _fail(_message(error), 1 if isinstance(error, FloatingPointError) else 2)
+    except (MemoryError, RuntimeError) as error:
+        if os.environ.get("KOOLER_TRACEBACK") or not is_out_of_memory(error):
+            raise
+        return _fail(_OUT_OF_MEMORY)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
 
@@ -153,7 +174,7 @@ def train(
     from kooler.seq2seq.display import make_display
     from kooler.seq2seq.train import train as start
 
-    with _ctrl_c(f"Continue with: kooler train --run {run} --resume"):
+    with _stopped(lambda: _way_to_continue(run)):
         start(settings, train or (), dev or (), run, resume=resume, display=make_display())
 
 
@@ -162,7 +183,10 @@ def generate(
     run: Run,
     order: Order = "best",
     beam_size: BeamSize = 5,
-    n_best: Annotated[int, typer.Option(min=1, help="Titles a text; one line each.")] = 1,
+    n_best: Annotated[
+        int,
+        typer.Option(help="Titles a text, one line each; at most --beam-size.", metavar="COUNT"),
+    ] = 1,
     length_penalty: LengthPenalty = 1.0,
     max_length: MaxLength = None,
     jsonl: Annotated[
@@ -180,18 +204,19 @@ def generate(
         kooler generate --run runs/first --n-best 3 --jsonl < texts.txt
     An empty line gives an empty title.
     """
+    options: dict[str, Any] = {
+        "beam_size": beam_size,
+        "length_penalty": length_penalty,
+        "max_length": max_length,
+    }
+    _check_search(run, [order], n_best, **options)
+    _start_keras()
     from kooler.seq2seq.stream import write_titles
 
-    _start_keras_for(run)
-    with _ctrl_c("The titles of the remaining texts were not written."), _broken_pipe():
-        options: dict[str, Any] = {
-            "order": order,
-            "beam_size": max(beam_size, n_best),
-            "n_best": n_best,
-            "length_penalty": length_penalty,
-            "max_length": max_length,
-        }
-        cut = write_titles(run, sys.stdin, sys.stdout, jsonl=jsonl, **options)
+    with _stopped(lambda: "The titles of the remaining texts were not written."), _stdout():
+        cut = write_titles(
+            run, sys.stdin, sys.stdout, jsonl=jsonl, order=order, n_best=n_best, **options
+        )
     if cut:
         _say(cut)
 
@@ -226,8 +251,8 @@ def evaluate(
     tokenize: Annotated[
         str,
         typer.Option(
-            help="Tokens of BLEU: auto, 13a, intl, zh, char, or none for text whose tokens are "
-            "separated by spaces already."
+            help="Tokens of BLEU; none for text whose tokens are separated by spaces already.",
+            metavar="auto|13a|intl|zh|char|none",
         ),
     ] = "auto",
     join_subwords: Annotated[
@@ -243,10 +268,23 @@ def evaluate(
     A page with curves, samples and pictures:
         kooler evaluate --run runs/first --test test.tsv --report report.html
     """
-    _start_keras_for(run)
+    from kooler.seq2seq.atomic import check_place
+    from kooler.seq2seq.evaluate import check_bleu_tokenizer
+
+    options: dict[str, Any] = {
+        "beam_size": beam_size,
+        "length_penalty": length_penalty,
+        "max_length": max_length,
+    }
+    _check_search(run, order or ["best"], **options)
+    check_bleu_tokenizer(tokenize)
+    for path in (output, report):
+        if path:
+            check_place(path)
+    _start_keras()
     from kooler.seq2seq.measure import measure, table
 
-    with _ctrl_c("Nothing was measured."):
+    with _stopped(lambda: "Nothing was measured."), _stdout():
         measured = measure(
             run,
             test,
@@ -254,9 +292,7 @@ def evaluate(
             skip_bad_lines=skip_bad_lines,
             tokenize=tokenize,
             join_subwords=join_subwords,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
-            max_length=max_length,
+            **options,
         )
         for note in measured.notes:
             _say(note)
@@ -286,9 +322,15 @@ def demo(
     language: Annotated[str, typer.Option(help="Language of the briefs.", metavar="en|zh")] = "en",
     run: Annotated[
         Path | None,
-        typer.Option("--run", help="Run directory; runs/demo, or a next one, if not given."),
+        typer.Option(
+            "--run",
+            help="Run directory; runs/demo, or a next one, if not given.",
+            metavar="DIRECTORY",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Other briefs, and other weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Other briefs, and other weights; from 0 on.", metavar="COUNT")
+    ] = 0,
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -309,16 +351,31 @@ def demo(
     _start_keras()
     from kooler.seq2seq.demo import demonstrate
 
-    with _ctrl_c("The demo did not finish."):
+    with _stopped(lambda: "The demo did not finish."), _stdout():
         demonstrate(language, run, seed, minutes)
 
 
-def _start_keras_for(run: Path) -> None:
-    """Starts Keras after a look at the run, so that a wrong directory is told at once."""
+def _check_search(
+    run: Path,
+    chosen: Sequence[str],
+    n_best: int = 1,
+    *,
+    beam_size: int,
+    length_penalty: float,
+    max_length: int | None,
+) -> None:
+    """A look at the run and at the options before Keras starts: what is wrong is told at once."""
+    from kooler.seq2seq.rules import Rules, check_search
     from kooler.seq2seq.run_directory import RunDirectory
 
-    RunDirectory(run).weights()
-    _start_keras()
+    directory = RunDirectory(run)
+    directory.weights()
+    directory.tokenizer()
+    settings = directory.settings()
+    longest = settings.target_length if max_length is None else max_length
+    rules = Rules(beam_size, longest, length_penalty=length_penalty)
+    for order in chosen:
+        check_search(rules, order, n_best, settings.orders)
 
 
 def _start_keras(preferred: str | None = None) -> None:
@@ -331,24 +388,48 @@ def _start_keras(preferred: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c(advice: str) -> Iterator[None]:
-    """Ctrl-C ends the command with a sentence instead of a traceback."""
+def _stopped(advice: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the command with a sentence instead of a traceback, or of silence."""
     try:
-        yield
-    except KeyboardInterrupt:
-        _say(f"interrupted. {advice}")
-        raise typer.Exit(INTERRUPTED) from None
+        with terminable():
+            yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        _say(f"interrupted. {advice()}")
+        raise typer.Exit(TERMINATED if isinstance(stop, SystemExit) else INTERRUPTED) from None
+
+
+def _way_to_continue(run: Path) -> str:
+    from kooler.seq2seq.run_directory import RunDirectory
+
+    if not RunDirectory(run).settings_path.exists():
+        return "Nothing was kept; start again with the same command."
+    return f"Continue with: kooler train --run {shlex.quote(str(run))} --resume"
 
 
 @contextlib.contextmanager
-def _broken_pipe() -> Iterator[None]:
-    """A reader that has seen enough (`| head`) ends the command, silently."""
+def _stdout() -> Iterator[None]:
+    """What becomes of titles that nobody takes.
+
+    A reader that has seen enough (`| head`) ends the command silently; a full disk is an error.
+    """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        _drop_output()
         raise typer.Exit(BROKEN_PIPE) from None
+    except OSError as error:
+        if error.filename or error.errno is None:  # a file, and it has been named
+            raise
+        _drop_output()
+        raise ValueError(
+            f"stdout cannot be written ({error.strerror}). What was written so far may be cut."
+        ) from None
+
+
+def _drop_output() -> None:
+    """Python flushes stdout once more at exit; that must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_message(error: Any) -> str:

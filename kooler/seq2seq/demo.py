@@ -81,8 +81,8 @@ def demonstrate(
     stream = stream or sys.stdout
     run = RunDirectory(run_directory or _free_directory())
     display = display or make_display()
-    files = _write_briefs(run, language, seed)
     settings = Settings(**SETTINGS, seed=seed, minutes=minutes)
+    files = _write_briefs(run, language, seed)
     train(settings, [files["train"]], [files["dev"]], run.path, display=display)
     return _show(run, files["test"], language, stream)
 

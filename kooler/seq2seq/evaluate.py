@@ -149,6 +149,15 @@ def is_exact(title: str, reference: str) -> bool:
     return title.split() == reference.split()
 
 
+def check_bleu_tokenizer(tokenize: str) -> None:
+    """Raises ValueError unless `tokenize` is one of BLEU's tokenisers."""
+    if tokenize not in BLEU_TOKENIZERS:
+        raise ValueError(
+            f"`tokenize` must be one of {', '.join(BLEU_TOKENIZERS)}, received {tokenize!r}. "
+            'Use "13a" for English, "zh" for Chinese, "none" for text already tokenised.'
+        )
+
+
 def rouge_tokens(text: str) -> list[str]:
     """Splits a text into the tokens that ROUGE counts.
 
@@ -175,11 +184,7 @@ def _check_arguments(hypotheses: Sequence[str], references: Sequence[str], token
         )
     if not references:
         raise ValueError("There is nothing to score, received 0 titles. Give at least one pair.")
-    if tokenize not in BLEU_TOKENIZERS:
-        raise ValueError(
-            f"`tokenize` must be one of {', '.join(BLEU_TOKENIZERS)}, received {tokenize!r}. "
-            'Use "13a" for English, "zh" for Chinese, "none" for text already tokenised.'
-        )
+    check_bleu_tokenizer(tokenize)
 
 
 def _check_titles(name: str, titles: Sequence[str]) -> None:

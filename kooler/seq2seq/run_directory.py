@@ -29,6 +29,7 @@ from kooler.seq2seq.array_files import FORMAT, Arrays, check_format, read_arrays
 from kooler.seq2seq.atomic import write_text
 from kooler.seq2seq.lock import locked
 from kooler.seq2seq.settings import Settings
+from kooler.seq2seq.tokenizer import Tokenizer
 
 
 class Checkpoint(NamedTuple):
@@ -73,14 +74,15 @@ class RunDirectory:
         """Makes the directory where missing and keeps other trainings out of it.
 
         Raises:
-            ValueError: If another process is training in it, or the path is a file.
+            ValueError: If another process is training in it, the path is a file, or nothing can be
+                written there.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(
                 f"the run directory must be a directory, received `{self.path}`, which is a file. "
                 "Choose another path."
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         with locked(self.path / "lock"):
             self._remove_parts()
             yield
@@ -174,6 +176,20 @@ class RunDirectory:
         self._content()
         return read_arrays(self.weights_path)
 
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the run.
+
+        Raises:
+            ValueError: If it is missing or damaged.
+        """
+        again = "`kooler train --resume` makes it again from the training files."
+        try:
+            return Tokenizer.load(self.tokenizer_path)
+        except OSError as error:
+            raise ValueError(f"`{self.tokenizer_path}`: {error.strerror}; {again}") from None
+        except ValueError as error:
+            raise ValueError(f"{error} Remove it, and {again}") from None
+
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Adds one line to the log; on disk when this returns."""
         with self.log_path.open("a", encoding="utf-8") as file:
@@ -193,6 +209,16 @@ class RunDirectory:
         kept = [record for record in self.log() if record["update"] <= update]
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         write_text(self.log_path, "".join(lines))
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "lock").touch()
+        except OSError as error:
+            raise ValueError(
+                f"the run directory `{self.path}` cannot be written ({error.strerror}). "
+                "Choose a path in a folder that takes files."
+            ) from None
 
     def _clear(self) -> None:
         """Removes what a run that has learned nothing left behind, say because of a broken file."""
@@ -223,14 +249,19 @@ class RunDirectory:
                 "`kooler train` and `kooler demo` make one."
             )
         try:
-            content: dict[str, Any] = json.loads(self.settings_path.read_text("utf-8"))
-            check_format(self.settings_path, content.get("format"))
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-            raise ValueError(
-                f"`{self.settings_path}` is no JSON that kooler wrote: {error}. "
-                "Restore it from a copy, or train in a fresh run directory."
-            ) from None
+            content = json.loads(self.settings_path.read_text("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(self._no_settings(str(error))) from None
+        if not isinstance(content, dict):
+            raise ValueError(self._no_settings(f"an object was expected, found {content!r:.40}"))
+        check_format(self.settings_path, content.get("format"))
         return content
+
+    def _no_settings(self, problem: str) -> str:
+        return (
+            f"`{self.settings_path}` is no JSON that kooler wrote: {problem}. "
+            "Restore it from a copy, or train in a fresh run directory."
+        )
 
     def _checkpoint_path(self, update: int) -> Path:
         return self.checkpoints_path / f"{update:08}.safetensors"

@@ -60,9 +60,12 @@ class Writer:
         run = RunDirectory(run_directory)
         settings = run.settings()
         arrays, _ = run.weights()
-        tokenizer = Tokenizer.load(run.tokenizer_path)
+        tokenizer = run.tokenizer()
         model = build_model(settings, tokenizer.size)
-        assign(named_weights(model), arrays)
+        try:
+            assign(named_weights(model), arrays)
+        except ValueError as error:
+            raise ValueError(f"`{run.weights_path}` does not fit: {error}") from None
         return cls(model, tokenizer, settings.source_length)
 
     def write(

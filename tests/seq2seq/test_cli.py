@@ -2,14 +2,17 @@
 
 import io
 import json
+import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from kooler.seq2seq import backend, measure, stream, train
+from kooler.seq2seq import backend, cli, measure, stream, train
 from kooler.seq2seq.cli import main
 from kooler.seq2seq.comparison import ScoreRow
 from kooler.seq2seq.evaluate import evaluate_titles
@@ -84,7 +87,16 @@ def test_version(capsys):
         (["train", "--run", "x", "--train", "absent.tsv", "--dev", "d.tsv"], "absent.tsv: no such"),
         (["train", "--run", "absent", "--resume"], "`absent` is not a run directory, it has no"),
         (["generate", "--run", "absent"], "`absent` is not a run directory, it has no settings"),
-        (["generate", "--run", "absent", "--beam-size", "0"], "Invalid value for '--beam-size': "),
+        (["generate", "--run", "absent", "--beam-size", "x"], "Invalid value for '--beam-size': "),
+        (
+            ["train", "--run", "x", "--heads", "3"],
+            "`heads` must divide `width`, received heads=3, w",
+        ),
+        (
+            ["train", "--run", "x", "--vocabulary-size", "262"],
+            "`vocabulary_size` must be at least 26",
+        ),
+        (["demo", "--seed", "-1", "--run", "x"], "`seed` must be at least 0, received seed=-1."),
         (["evaluate", "--run", "absent", "--test", "x.tsv"], "`absent` is not a run directory"),
         (["demo", "--language", "fr", "--run", "x"], '`language` must be "en" or "zh", received '),
     ],
@@ -98,24 +110,96 @@ def test_wrong_input_is_one_line(arguments, message, columns, capsys, monkeypatc
 
 
 def test_wrong_orders_and_files_are_one_line(run, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("a text\n"))
     broken = write_pairs(tmp_path / "broken.tsv", [("no title", "")])
 
-    orders = complaint(capsys, "generate", "--run", run.path, "--order", "up")
     lines = complaint(capsys, "evaluate", "--run", run.path, "--test", broken)
 
-    assert orders == "`order` must be one of l2r, r2l, mid, best, received order='up'."
     assert lines.endswith("broken.tsv:1: the target is empty; --skip-bad-lines skips such lines.")
 
 
-def test_an_error_of_the_system_names_the_file(run, capsys, monkeypatch):
-    monkeypatch.setattr(measure, "measure", lambda *arguments, **options: measured())
-    wanted = Path("/absent/titles.txt")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--order up", "`order` must be one of l2r, r2l, mid, best, received order='up'."),
+        ("--beam-size 0", "`beam_size` must be from 1 to 1000, received beam_size=0. 1 is greedy"),
+        ("--beam-size 100000", "`beam_size` must be from 1 to 1000, received beam_size=100000."),
+        (
+            "--length-penalty=-3",
+            "`length_penalty` must be from 0 to 10, received length_penalty=-3",
+        ),
+        ("--max-length 5000", "`max_length` must be below the 4096 positions that the model knows"),
+    ],
+)
+def test_a_search_that_is_not_possible_is_refused_before_anything_is_read(
+    run, options, message, capsys, monkeypatch
+):
+    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    arguments = ["--run", run.path, *options.split()]
 
-    code = main(["evaluate", "--run", str(run.path), "--test", "t.tsv", "--output", str(wanted)])
+    assert complaint(capsys, "generate", *arguments).startswith(message)
+    assert complaint(capsys, "evaluate", "--test", "absent", *arguments).startswith(message)
 
-    assert code == 2
-    assert capsys.readouterr().err.endswith(f"kooler: error: {wanted}: No such file or directory\n")
+
+def test_more_titles_than_hypotheses_are_refused(run, capsys):
+    refused = complaint(capsys, "generate", "--run", run.path, "--n-best", "3", "--beam-size", "1")
+
+    assert refused == (
+        "`n_best` must be from 1 to `beam_size`, received n_best=3, beam_size=1. Raise `beam_size`."
+    )
+
+
+@pytest.mark.parametrize("option", ["--output", "--report"])
+def test_a_place_that_takes_no_file_is_told_before_the_measuring(run, option, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    evaluate = ["evaluate", "--run", run.path, "--test", "t.tsv", option]
+
+    absent, folder = (complaint(capsys, *evaluate, path) for path in ("/absent/file", run.path))
+
+    assert absent.startswith("`/absent/file` cannot be written (No such file or directory). Name")
+    assert folder.endswith("run` cannot be written, it is a directory. Name a file in it.")
+
+
+def test_an_unknown_way_to_count_bleu_is_told_before_the_measuring(run, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_start_keras", unexpected)
+
+    refused = complaint(capsys, "evaluate", "--run", run.path, "--test", "t", "--tokenize", "13b")
+
+    assert refused.startswith("`tokenize` must be one of auto, 13a, intl, zh, char, none, received")
+
+
+def test_an_unknown_backend_is_one_line(run):
+    command = [sys.executable, "-m", "kooler", "generate", "--run", str(run.path)]
+    environment = {**os.environ, "KERAS_BACKEND": "typo"}
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "kooler: error: KERAS_BACKEND must be one of jax, torch, tensorflow, received 'typo'. "
+        "Unset it to take what is installed.\n"
+    )
+
+
+def test_a_tokenizer_that_is_missing_is_told_at_once(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    shutil.copytree(run.path, tmp_path / "copy")
+    (tmp_path / "copy" / "tokenizer.json").unlink()
+
+    assert complaint(capsys, "generate", "--run", tmp_path / "copy").endswith(
+        "tokenizer.json`: No such file or directory; "
+        "`kooler train --resume` makes it again from the training files."
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")]
+)
+def test_too_little_memory_is_one_line_with_a_way_out(error, monkeypatch, capsys):
+    monkeypatch.setattr(train, "train", raising(error))
+
+    assert "there is not enough memory. Lower --beam-size" in complaint(
+        capsys, "train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "r"
+    )
 
 
 def test_a_traceback_is_there_for_those_who_want_it(monkeypatch):
@@ -179,15 +263,22 @@ def test_resuming_needs_the_run_only_and_takes_what_may_change(run, monkeypatch,
     )
 
 
-def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
-    monkeypatch.setattr(train, "train", raising(KeyboardInterrupt()))
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_says_how_to_go_on(number, expected, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "train", lambda *given, **options: os.kill(os.getpid(), number))
+    Path("my run").mkdir()
+    arguments = ["train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "my run"]
 
-    code = main(["train", "--train", "a.tsv", "--dev", "d.tsv", "--run", "my/run"])
+    early = main(arguments)
+    Path("my run", "settings.json").touch()
+    late = main(arguments)
 
-    assert code == 130
-    assert capsys.readouterr().err.endswith(
-        "kooler: interrupted. Continue with: kooler train --run my/run --resume\n"
-    )
+    assert early == late == expected
+    assert capsys.readouterr().err.splitlines() == [
+        "kooler: interrupted. Nothing was kept; start again with the same command.",
+        "kooler: interrupted. Continue with: kooler train --run 'my run' --resume",
+    ]
 
 
 def test_a_training_that_diverged_is_no_wrong_input(monkeypatch, capsys):
@@ -232,35 +323,40 @@ def test_generate_tells_what_was_cut(run, monkeypatch, capsys):
 
     monkeypatch.setattr(stream, "write_titles", write_titles)
 
-    assert main(["generate", "--run", str(run.path), "--n-best", "7", "--max-length", "5"]) == 0
+    assert main(["generate", "--run", str(run.path), "--n-best", "4", "--max-length", "5"]) == 0
 
     assert capsys.readouterr().err == "kooler: 2 of 9 texts were cut.\n"
     assert calls == [
         (
             run.path,
-            {"jsonl": False, "order": "best", "beam_size": 7, "n_best": 7, "length_penalty": 1.0}
+            {"jsonl": False, "order": "best", "beam_size": 5, "n_best": 4, "length_penalty": 1.0}
             | {"max_length": 5},
         )
     ]
 
 
 def test_a_reader_that_has_seen_enough_ends_it_silently(run):
-    script = (
-        "import sys\n"
-        "from kooler.seq2seq import backend, stream, cli\n"
-        "backend.prepare_process = lambda name: None\n"
-        "def write_titles(run, source, target, **options):\n"
-        "    for _ in range(100_000): target.write('a title\\n')\n"
-        "stream.write_titles = write_titles\n"
-        "sys.exit(cli.main(['generate', '--run', sys.argv[1]]))"
-    )
-    command = [sys.executable, "-c", script, str(run.path)]
+    command = generating(run, "    for _ in range(100_000): target.write('a title\\n')")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
         first = writer.stdout.readline()
         writer.stdout.close()
 
         assert first == b"a title\n"
         assert (writer.wait(), writer.stderr.read()) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(run):
+    command = generating(run, "    target.write('a title\\n')")
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+
+    assert (done.returncode, done.stderr.decode()) == (
+        2,
+        "kooler: error: stdout cannot be written (No space left on device). "
+        "What was written so far may be cut.\n",
+    )
 
 
 def test_evaluate_prints_the_table_and_keeps_the_titles(run, monkeypatch, capsys, tmp_path):
@@ -312,6 +408,25 @@ def test_from_files_to_titles(tmp_path, monkeypatch, capsys):
     assert titles[1][0]["title"] == ""
     assert "mid" in capsys.readouterr().out
     assert report.exists()
+
+
+def generating(run, body):
+    """The command `kooler generate` in a process without Keras, with a body for `write_titles`."""
+    script = (
+        "import sys, types\n"
+        "from kooler.seq2seq import backend, cli\n"
+        "backend.prepare_process = lambda name: None\n"
+        f"def write_titles(run, source, target, **options):\n{body}\n"
+        "stream = types.ModuleType('stream')\n"
+        "stream.write_titles = write_titles\n"
+        "sys.modules['kooler.seq2seq.stream'] = stream\n"
+        "sys.exit(cli.main(['generate', '--run', sys.argv[1]]))"
+    )
+    return [sys.executable, "-c", script, str(run.path)]
+
+
+def unexpected(*given):
+    raise AssertionError("this is not the time to start Keras")
 
 
 def measured():

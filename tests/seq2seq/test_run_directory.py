@@ -86,6 +86,29 @@ def test_a_file_is_no_run_directory(tmp_path):
         RunDirectory(tmp_path / "file").locked().__enter__()
 
 
+def test_a_place_that_takes_no_directory_is_one_clear_line():
+    with pytest.raises(
+        ValueError,
+        match=r"run directory `/proc/run` cannot be written \(No such file.* Choose a path",
+    ):
+        RunDirectory("/proc/run").locked().__enter__()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, r"tokenizer.json`: No such file or directory; "),
+        ("{}", r"kooler tokenizer. Remove it"),
+    ],
+)
+def test_a_tokenizer_that_is_not_usable_names_the_way_out(run, content, problem):
+    if content:
+        run.tokenizer_path.write_text(content)
+
+    with pytest.raises(ValueError, match=rf"{problem}.*`kooler train --resume` makes it again"):
+        run.tokenizer()
+
+
 def test_only_one_training_at_a_time(run):
     with run.locked(), pytest.raises(ValueError, match=r"run` is in use by process \d+ on "):
         RunDirectory(run.path).locked().__enter__()
@@ -106,7 +129,7 @@ def test_a_directory_that_is_no_run_is_an_error(tmp_path):
     [
         ('{"format": 2}', "has format 2, this kooler reads formats up to 1. Install a newer"),
         ("{}", "has no format version, received format=None"),
-        ("[]", "is no JSON that kooler wrote"),
+        ("[]", r"is no JSON that kooler wrote: an object was expected, found \[\]. Restore it"),
         ('{"format"', "is no JSON that kooler wrote"),
         ('{"format": 1, "settings": {"widht": 3}}', "unknown setting `widht`; .* is `width`"),
     ],
