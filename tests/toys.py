@@ -14,6 +14,7 @@ from kooler.core.attach import register, unregister
 from kooler.core.batch import Data
 from kooler.core.scan import scan
 from kooler.core.step import Step
+from kooler.core.table import distinct, read, write
 from kooler.core.technique import Evaluate, Evaluation, Loss, Request, Technique
 from kooler.optimizers import OptimizerWrapper
 
@@ -110,7 +111,7 @@ class Thermometer(OptimizerWrapper):
 
 @serializable
 class TableDescent(OptimizerWrapper):
-    """Plain gradient descent on the rows that an embedding looked up."""
+    """Gradient descent on the rows that an embedding looked up; counts how often each was."""
 
     by_rows: ClassVar[bool] = True
 
@@ -121,10 +122,18 @@ class TableDescent(OptimizerWrapper):
     def row_embeddings(self, model: Any) -> list[Any]:
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
 
+    def build_slots(self, variables: Sequence[Any]) -> None:
+        self.counts = [
+            self.add_variable(v.shape[:1], dtype="int32", name=f"count_{i}")
+            for i, v in enumerate(variables)
+        ]
+
     def update(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        for table, (ids, by_rows) in self.touched_rows:
-            change = ops.scatter(ops.expand_dims(ids, -1), by_rows, table.shape)
-            self.assign(table, table - self.rate * change)
+        for table, rows in self.touched_rows:
+            ids, by_rows = distinct(rows, table)
+            (counts,) = self.slots_of(self.counts, [table])
+            write(table, ids, read(table, ids) - self.rate * by_rows)
+            write(counts, ids, read(counts, ids) + 1)
         super().update(gradients, variables)
 
     def get_config(self) -> dict[str, Any]:

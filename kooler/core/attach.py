@@ -35,6 +35,7 @@ import keras
 from kooler.core import compat, step
 from kooler.core.batch import Batch, Data, applying, recording
 from kooler.core.ends import fit_telling
+from kooler.core.rows import look_up
 from kooler.core.technique import Plan, Technique
 from kooler.core.types import Tensor
 
@@ -58,9 +59,26 @@ class Attachable:
     def bind(self, model: Any) -> None:
         """Hears which model it belongs to, after every `compile` and before it is built."""
 
+    @property
+    def passes_rows(self) -> bool:
+        """Whether a wrapper inside may take gradients by rows, which this one then never sees."""
+        return True
+
     def row_embeddings(self, model: Any) -> Sequence[Any]:
         """The embedding layers whose gradients it takes by rows; asked in each (traced) step."""
         return ()
+
+    def look_up(self, table: Any, ids: Tensor) -> Tensor:
+        """What rows of such a table are worth to the loss, in each (traced) step; changes nothing.
+
+        Args:
+            table: Variable [rows, dimension].
+            ids: int32 [n], with repetitions.
+
+        Returns:
+            [n, dimension]
+        """
+        return look_up(table, ids)
 
     def report(self) -> dict[str, Tensor]:
         """Entries for the logs, inside of the compiled step, after the update."""
@@ -101,6 +119,7 @@ class Attachment:
         """Gives the model what its optimizer and techniques need now, and takes the rest away."""
         model: Any = self._model()
         wrappers = self.wrappers
+        _check_rows_pass(getattr(model, "optimizer", None))
         for wrapper in wrappers:
             wrapper.bind(model)
         _set(model, "fit", fit_telling(model, settle) if wrappers or self.techniques else None)
@@ -121,7 +140,7 @@ class Attachment:
             return _observing(model, wrappers)
         plan = Plan(
             tuple(self.techniques),
-            lambda: [layer for one in wrappers for layer in one.row_embeddings(model)],
+            lambda: _embeddings_of(model, wrappers),
             lambda: _reports_of(wrappers),
         )
         train = step.train_statelessly if keras.backend.backend() == "jax" else step.train
@@ -312,6 +331,34 @@ def _observing(model: Any, wrappers: Sequence[Attachable]) -> Callable[..., Any]
             return {**logs, **_reports_of(wrappers)}, state
 
     return train_step
+
+
+def _embeddings_of(model: Any, wrappers: Sequence[Attachable]) -> list[tuple[Any, Any]]:
+    found = [(layer, one) for one in wrappers for layer in one.row_embeddings(model)]
+    claimed: dict[int, Any] = {}
+    for layer, one in found:
+        if claimed.setdefault(id(layer.embeddings), one) is not one:
+            raise ValueError(
+                f"{type(claimed[id(layer.embeddings)]).__name__} and {type(one).__name__} both "
+                f"take the gradient of {layer.name!r} by rows. Name it in one of them only."
+            )
+    return [(layer, one.look_up) for layer, one in found]
+
+
+def _check_rows_pass(optimizer: Any, outside: Sequence[Attachable] = ()) -> None:
+    """A wrapper that changes or keeps gradients must see them all."""
+    if isinstance(optimizer, Attachable):
+        for wrapper in outside if optimizer.by_rows else ():
+            if not wrapper.passes_rows:
+                raise ValueError(
+                    f"{type(optimizer).__name__} takes gradients by rows, which "
+                    f"{type(wrapper).__name__} around it would never see. Put "
+                    f"{type(optimizer).__name__} outside: "
+                    f"{type(optimizer).__name__}({type(wrapper).__name__}(…))."
+                )
+        outside = [*outside, optimizer]
+    for inner in inner_optimizers(optimizer):
+        _check_rows_pass(inner, outside)
 
 
 def _reports_of(wrappers: Sequence[Attachable]) -> dict[str, Tensor]:

@@ -60,6 +60,16 @@ def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
     return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))
 
 
+def gather_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Each tensor of all replicas, joined along the first axis, the same in each of them."""
+    if replica_count() == 1:
+        return list(tensors)
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return [context.all_gather(tensor, axis=0) for tensor in tensors]
+
+
 def assign(variable: Any, value: Tensor) -> None:
     """Assigns the same value on every replica; elsewhere `variable.assign(value)`."""
     if replica_count() == 1:
@@ -68,13 +78,28 @@ def assign(variable: Any, value: Tensor) -> None:
     import tensorflow as tf
 
     value = tf.cast(value, variable.dtype)
+    on_every_replica(variable, lambda own, new: own.assign(new), (value,))
 
-    def on_all(strategy: Any, value: Any) -> None:
-        strategy.extended.update(
-            variable.value, lambda own, new: own.assign(new), args=(value,), group=False
-        )
 
-    tf.distribute.get_replica_context().merge_call(on_all, args=(value,))
+def on_every_replica(
+    variable: Any, change: Callable[..., Any], arguments: tuple[Tensor, ...]
+) -> None:
+    """On TensorFlow, calls `change(own, *arguments)` for each replica's own `tf.Variable`.
+
+    Args:
+        variable: A Keras variable.
+        change: Writes to `own`; the arguments must be the same on every replica.
+        arguments: Tensors.
+    """
+    if replica_count() == 1:
+        change(variable.value, *arguments)
+        return
+    import tensorflow as tf
+
+    def on_all(strategy: Any, *arguments: Any) -> None:
+        strategy.extended.update(variable.value, change, args=arguments, group=False)
+
+    tf.distribute.get_replica_context().merge_call(on_all, args=arguments)
 
 
 def _by_jax(predicate: Tensor, update: Callable[[], None], variables: list[Any]) -> None:

@@ -114,22 +114,27 @@ class Step:
 
     def _evaluate_plainly(self, request: Request) -> Evaluation:
         asked = self.trainable_variables if request.variables is None else request.variables
-        rows = RowLookups(self.plan.embeddings())
+        rows = RowLookups(self.plan.embeddings(), asked)
         variables = [variable for variable in asked if not rows.cover(variable)]
         values = [self.value(variable, request) for variable in variables]
+        tables = [self.value(table, request) for table in rows.tables]
         facts: list[Batch] = []  # what is no tensor cannot be returned by a differentiated function
 
         def scaled(tensors: list[Tensor]) -> tuple[Tensor, Any]:
+            pairs = zip(variables, tensors[: len(variables)], strict=True)
+            guarded = rows.guarded(tables, tensors[len(variables) :])
             with rows.watched():
-                loss = self._loss(request.at(list(zip(variables, tensors, strict=True))))
+                loss = self._loss(request.at([*pairs, *guarded]))
             facts[:] = [loss.batch]
             aux = (loss.value, loss.outputs, loss.batch.tensors(), loss.state, rows.ids())
             return self._scaled(loss.value), aux
 
-        (_, aux), gradients = differentiate(scaled, values, leaves=rows.any)
+        sources = [*values, *rows.guards(tables)]
+        (_, aux), gradients = differentiate(scaled, sources, leaves=rows.any)
         value, outputs, tensors, state, ids = aux
         found = dict(zip(map(id, variables), gradients, strict=False))
-        touched = rows.touched(ids, gradients[len(variables) :], self.loss_scale)
+        rows.check(gradients[len(values) : len(sources)])
+        touched = rows.touched(ids, gradients[len(sources) :], self.loss_scale)
         batch = facts[0].with_tensors(tensors).with_rows(touched)
         return Evaluation(value, [found.get(id(v)) for v in asked], outputs, batch, state)
 

@@ -120,10 +120,11 @@ class Plan:
 
     Args:
         techniques: Those registered, in any order.
-        embeddings: Gives the layers whose tables are to be differentiated row by row.
+        embeddings: Gives the layers whose tables are to be differentiated row by row, each with
+            what reads its rows: see `rows.RowLookups`.
         report: Gives further entries for the logs, once the optimizer has run.
     """
 
     techniques: Sequence[Technique] = ()
-    embeddings: Callable[[], Sequence[Any]] = list
+    embeddings: Callable[[], Sequence[tuple[Any, Any]]] = list
     report: Callable[[], dict[str, Tensor]] = dict

@@ -52,6 +52,8 @@ class LearningRateMultiplier(OptimizerWrapper):
         >>> LearningRateMultiplier("adam", layer_decay(model, 0.75))
     """
 
+    passes_rows = True  # `_check_no_rows` looks after them
+
     def __init__(
         self,
         inner_optimizer: Any,

@@ -91,7 +91,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         """Acts on the new weights.
 
         Args:
-            variables: All that were given gradients.
+            variables: All that were given gradients, whole or by rows.
             moved: Boolean scalar: whether an update was taken, or the gradients only gathered.
         """
 
@@ -130,10 +130,21 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
     def touched_rows(self) -> list[tuple[Any, Rows]]:
         """Tables of embeddings and the rows that this batch looked up: see `row_embeddings`.
 
-        These tables are in no list of variables that the methods are given.
+        `before_update` and `update` are not given these tables, `after_update` is.
         """
         rows = self.batch.rows if self.batch is not None else {}
         return [(v, rows[id(v)]) for v in self._book.variables if id(v) in rows]
+
+    @property
+    def passes_rows(self) -> bool:
+        """Whether a wrapper inside may take gradients by rows.
+
+        By itself yes if this one neither changes gradients nor decides about updates; one that does
+        and looks after `touched_rows` as well sets the class attribute to True.
+        """
+        own = type(self)
+        plain = OptimizerWrapper
+        return own.before_update is plain.before_update and own.update is plain.update
 
     def add_slots(
         self,
@@ -195,7 +206,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Takes gradients; see `keras.optimizers.Optimizer.apply`."""
         if len(grads) == 0:
-            return
+            if not self.built or not self.touched_rows:
+                return
+            trainable_variables = []
         variables = self._known(grads, trainable_variables)
         gradients, variables = given(grads, variables, self.batch)
         gradients, variables = without_overwrites(gradients, variables)
@@ -203,6 +216,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         self._start_copies()
         count = ops.copy(ops.convert_to_tensor(self.iterations))
         self.update(list(self.before_update(gradients, variables)), variables)
+        variables = [*variables, *(table for table, _ in self.touched_rows)]
         self.after_update(variables, ops.greater(self.iterations, count))
         self.assign(self.calls, self.calls + 1)
 

@@ -24,7 +24,11 @@ def test_the_snippets_about_the_core() -> None:
     names = run_snippets("core")
     names["model"].fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0)
 
+    names["words"].fit(np.ones((4, 5)), np.zeros((4, 5, 8)), verbose=0)
+    momentum = np.asarray(names["words"].optimizer.momenta[0])
+
     assert int(np.asarray(names["model"].optimizer.iterations)) == 1
+    assert np.flatnonzero(momentum.any(axis=1)).tolist() == [1]
 
 
 @pytest.mark.parametrize("page", PAGES)
