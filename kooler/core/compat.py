@@ -237,8 +237,8 @@ def compute_loss(model: Any, data: Any, outputs: Any) -> Tensor:
     )
 
 
-def call_model(model: Any, x: Any, training: bool) -> Any:
-    """The outputs of a model.
+def call_model(model: Any, x: Any, training: bool | None) -> Any:
+    """The outputs of a model; `training=None` leaves it to the layer around.
 
     Relies on: `_call_has_training_arg`.
     """
@@ -311,6 +311,22 @@ def flat_layers(model: Any) -> Sequence[Any]:
     Relies on: `Layer._flatten_layers`.
     """
     return list(model._flatten_layers())
+
+
+def sublayers(layer: Any) -> Sequence[Any]:
+    """The layers directly below a layer, in the order in which they were made.
+
+    Relies on: `Layer._layers`; an operation of a functional model has none.
+    """
+    return list(getattr(layer, "_layers", ()))
+
+
+def is_recomputed(layer: Any) -> bool:
+    """Whether a layer was made to compute its activations again in the backward pass.
+
+    Relies on: `Operation._remat_mode`, set from `keras.RematScope`.
+    """
+    return getattr(layer, "_remat_mode", None) is not None
 
 
 def autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:

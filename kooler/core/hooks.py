@@ -15,8 +15,9 @@ needed only while a backend traces. Capture, masks, reparametrisation and loggin
 file.
 
 Several hooks nest: the one that came last is outermost. Lasting hooks stand inside the temporary
-ones. Temporary hooks are seen by the thread that opened them and by no other, and are always taken
-away again, also after an exception. When the last hook of a layer goes, the layer is as it was.
+ones. What they all stand around may be exchanged as well, with `replaced({layer: function})`.
+Temporary hooks are seen by the thread that opened them and by no other, and are always taken away
+again, also after an exception. When the last hook of a layer goes, the layer is as it was.
 """
 
 import functools
@@ -32,6 +33,14 @@ Hook = Callable[..., Any]
 _lock = threading.RLock()
 
 
+class _OfThisThread(threading.local):
+    """What one thread has put around a layer for a while, innermost first."""
+
+    def __init__(self) -> None:
+        self.hooks: list[Hook] = []
+        self.calls: list[Hook] = []
+
+
 class _Hooks:
     """The hooks of one layer, and the `call` that they stand around."""
 
@@ -41,17 +50,11 @@ class _Hooks:
         self.call = layer.call
         self.lasting: list[Hook] = []
         self.users = 0  # lasting hooks, and open `hooked` blocks of any thread
-        self.temporary = threading.local()
-
-    def of_this_thread(self) -> list[Hook]:
-        if not hasattr(self.temporary, "stack"):
-            self.temporary.stack = []
-        stack: list[Hook] = self.temporary.stack
-        return stack
+        self.temporary = _OfThisThread()
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        call = self.call
-        for hook in [*self.lasting, *self.of_this_thread()]:
+        call = self.temporary.calls[-1] if self.temporary.calls else self.call
+        for hook in [*self.lasting, *self.temporary.hooks]:
             call = functools.partial(hook, call)
         return call(*args, **kwargs)
 
@@ -99,19 +102,28 @@ def hooked(functions: Mapping[Any, Hook]) -> Iterator[None]:
     Args:
         functions: Layer → `function(call, *args, **kwargs)`.
     """
-    entered: list[_Hooks] = []
-    try:
-        for layer, function in functions.items():
-            with _lock:
-                hooks = _acquire(layer)
-            hooks.of_this_thread().append(function)
-            entered.append(hooks)
+    with _temporarily(functions, lambda hooks: hooks.temporary.hooks):
         yield
-    finally:
-        for hooks in reversed(entered):
-            hooks.of_this_thread().pop()
-            with _lock:
-                _release(hooks)
+
+
+@contextmanager
+def replaced(functions: Mapping[Any, Hook]) -> Iterator[None]:
+    """Runs something else in place of the `call` of some layers, inside of all hooks.
+
+    In this thread, while the block runs.
+
+    Args:
+        functions: Layer → a function with the arguments of its `call`.
+    """
+    with _temporarily(functions, lambda hooks: hooks.temporary.calls):
+        yield
+
+
+def plain_call(layer: Any) -> Hook:
+    """The `call` of a layer without the hooks that stand around it."""
+    hooks = _find(layer)
+    call: Hook = layer.call if hooks is None else hooks.call
+    return call
 
 
 def is_hooked(layer: Any) -> bool:
@@ -129,6 +141,25 @@ def reset_functions(model: Any) -> None:
         for name in ("train_function", "test_function", "predict_function"):
             if hasattr(layer, name):
                 setattr(layer, name, None)
+
+
+@contextmanager
+def _temporarily(
+    functions: Mapping[Any, Hook], stack_of: Callable[[_Hooks], list[Hook]]
+) -> Iterator[None]:
+    entered: list[_Hooks] = []
+    try:
+        for layer, function in functions.items():
+            with _lock:
+                hooks = _acquire(layer)
+            entered.append(hooks)
+            stack_of(hooks).append(function)
+        yield
+    finally:
+        for hooks in reversed(entered):
+            stack_of(hooks).pop()
+            with _lock:
+                _release(hooks)
 
 
 def _find(layer: Any) -> _Hooks | None:

@@ -285,3 +285,20 @@ def test_autocast() -> None:
     assert keras.backend.standardize_dtype(product.dtype) == "bfloat16"
     assert keras.backend.standardize_dtype(number.dtype) == "int32"
     assert keras.backend.standardize_dtype((variable * 1.0).dtype) == "float32"
+
+
+def test_sublayers() -> None:
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="deep")], name="inner")
+    model = keras.Sequential([keras.Input((3,)), inner, keras.layers.Identity(name="last")])
+    operation = keras.Operation()
+
+    assert [layer.name for layer in compat.sublayers(model)][-2:] == ["inner", "last"]
+    assert compat.sublayers(operation) == []
+
+
+def test_is_recomputed() -> None:
+    with keras.RematScope(mode="full"):
+        inside = keras.layers.Dense(1)
+
+    assert compat.is_recomputed(inside)
+    assert not compat.is_recomputed(keras.layers.Dense(1))

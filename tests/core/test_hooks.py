@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kooler.core.hooks import hook, hooked, is_hooked, reset_functions
+from kooler.core.hooks import hook, hooked, is_hooked, plain_call, replaced, reset_functions
 
 X = np.ones((2, 3), "float32")
 
@@ -62,6 +62,32 @@ def test_lasting_hooks_stand_inside_of_temporary_ones(layer: Any) -> None:
 def test_a_hook_need_not_call(layer: Any) -> None:
     with hooked({layer: lambda call, x: ops.zeros_like(x)}):
         assert value(layer) == 0.0
+
+
+def test_hooks_stand_around_what_replaces_the_call(layer: Any) -> None:
+    handle = hook(layer, plus(2.0))
+    with hooked({layer: times(10.0)}), replaced({layer: lambda x: x * 4.0}):
+        inside = value(layer)
+    after = value(layer)
+    handle.remove()
+
+    assert (inside, after) == (60.0, 3.0)
+    assert not is_hooked(layer)
+
+
+def test_the_last_replacement_counts_and_the_first_comes_back(layer: Any) -> None:
+    with replaced({layer: lambda x: x * 4.0}):
+        with replaced({layer: lambda x: x * 5.0}):
+            inner = value(layer)
+        outer = value(layer)
+
+    assert (inner, outer, value(layer)) == (5.0, 4.0, 1.0)
+
+
+def test_the_call_without_hooks_can_be_asked_for(layer: Any) -> None:
+    with hooked({layer: times(10.0)}):
+        assert float(ops.convert_to_numpy(plain_call(layer)(X))[0, 0]) == 1.0
+    assert plain_call(layer) == layer.call
 
 
 def test_after_an_exception_the_layer_is_as_it_was(layer: Any) -> None:
