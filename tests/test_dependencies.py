@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
 CORE = {"keras", "numpy"}
-EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "export")
+EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "export", "plots")
 MODULE_OF = {"scikit_learn": "sklearn"}
 
 

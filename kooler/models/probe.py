@@ -1,0 +1,338 @@
+"""What stands in a model while its tensors are captured: hooks, and a record of what they saw.
+
+A `Probe` knows which tensors of a model are wanted and which are to be replaced, and where they
+come from. `with probe.running() as record:` puts the hooks into the model, for this thread, until
+the block ends. The values pass while a backend traces the model, so nothing of this remains in
+the compiled program but the tensors themselves.
+
+The cell of an RNN runs inside of a loop of the backend, out of which no value leads. So the RNN is
+unrolled meanwhile, by running its `call` on a twin that is the same but for `unroll`.
+"""
+
+import functools
+import inspect
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from kooler.core import compat
+from kooler.core.hooks import hooked, plain_call, replaced
+from kooler.core.types import Tensor
+from kooler.models.local_variables import rewritten
+from kooler.models.tensor_names import Pattern, layers_of, local_variables, nearest
+
+Place = tuple[int, str | None]
+"""Where values come from: the id of a layer, and the local variable or None for the output."""
+
+
+def tap(tensor: Tensor, name: str) -> Tensor:
+    """Names a tensor in the `call` of a layer, so that `Capture` finds it by this name.
+
+    Outside of a `Capture` it does nothing.
+
+    Args:
+        tensor: Any tensor.
+        name: How it is to be called, without the path of the layer.
+
+    Returns:
+        The tensor; or its replacement, where a `Capture` replaces it.
+
+    Example:
+        >>> weights = tap(ops.softmax(scores), "attention")
+    """
+    for record in reversed(_running.records):
+        tensor = record.visit(("tap", name), [name], tensor)
+    return tensor
+
+
+class Record:
+    """The values that were seen during one run of a model.
+
+    Args:
+        wanted: What to keep.
+        patches: What to replace: pairs of a pattern and a value or a function.
+        added: Name → a tensor that is added to the value with this name.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[Pattern],
+        patches: Sequence[tuple[Pattern, Any]],
+        added: Mapping[str, Tensor],
+    ) -> None:
+        self.wanted = wanted
+        self.patches = patches
+        self.added = added
+        self.values: dict[str, Any] = {}
+        self.seen: Counter[Any] = Counter()
+        self.names: set[str] = set()
+        self.applied: set[str] = set()
+
+    def visit(self, place: Any, bases: Sequence[str], value: Any) -> Any:
+        """Hears of a value on its way, and says with which to go on.
+
+        Args:
+            place: Equal for values of the same origin, which are numbered.
+            bases: The names of the place, without a number.
+            value: A tensor, or whatever else is there.
+        """
+        number = self.seen[place]
+        self.seen[place] += 1
+        names = {base: f"{base}#{number}" if number else base for base in bases}
+        self.names.update(names.values())
+        for base, name in names.items():
+            value = self._patched(base, name, number, value)
+        for base, name in names.items():
+            asked = [p for p in self.wanted if p.finds(base) and p.counts(number)]
+            self.applied.update(pattern.text for pattern in asked)
+            if any(_is_tensor(value) or not pattern.many for pattern in asked):
+                self.values[name] = value
+        return value
+
+    def _patched(self, base: str, name: str, number: int, value: Any) -> Any:
+        for pattern, patch in self.patches:
+            if pattern.finds(base) and pattern.counts(number):
+                self.applied.add(pattern.text)
+                value = _replacement(name, patch, value)
+        return value + self.added[name] if name in self.added else value
+
+
+class Probe:
+    """Which tensors of a model are wanted, and where they come from.
+
+    Args:
+        model: A Keras model or layer.
+        wanted: Names to keep.
+        patches: Names to replace, with what.
+
+    Raises:
+        ValueError: A name means a local variable that is not there, a layer that shares its path
+            with another, or a place that no value can leave.
+    """
+
+    def __init__(
+        self, model: Any, wanted: Sequence[Pattern], patches: Sequence[tuple[Pattern, Any]]
+    ) -> None:
+        self.wanted = wanted
+        self.patches = patches
+        self.table = layers_of(model)
+        self._local = threading.local()
+        self._names: dict[Place, list[str]] = {}  # where → what it is called
+        self._layers: dict[int, Any] = {}
+        self._unrolled: dict[int, Any] = {}
+        for pattern in [*wanted, *(pattern for pattern, _ in patches)]:
+            self._find(pattern)
+        self._outputs = {
+            self._layers[layer]: functools.partial(self._watch_output, (layer, None))
+            for layer, variable in self._names
+            if variable is None
+        }
+        self._calls = {layer: self._call_of(layer) for layer in self._layers_with_other_calls()}
+
+    @contextmanager
+    def running(self, added: Mapping[str, Tensor] | None = None) -> Iterator[Record]:
+        """Puts the hooks into the model while the block runs, in this thread."""
+        record = Record(self.wanted, self.patches, added or {})
+        before = self._record
+        self._local.record = record
+        _running.records.append(record)
+        try:
+            with hooked(self._outputs), replaced(self._calls):
+                yield record
+        finally:
+            _running.records.remove(record)
+            self._local.record = before
+
+    def check(self, record: Record) -> None:
+        """Raises an error if a name was not seen, or its value cannot leave the place it is in."""
+        for pattern in [*self.wanted, *(pattern for pattern, _ in self.patches)]:
+            if pattern.text not in record.applied:
+                raise ValueError(self._not_seen(pattern, record))
+        for name, value in record.values.items():
+            if not _is_tensor(value):
+                raise ValueError(
+                    f"The value of {name!r} is {value!r}, not a tensor, so it cannot be captured."
+                )
+            if any(not _can_leave(tensor) for tensor in keras.tree.flatten(value)):
+                raise ValueError(
+                    f"{name!r} is computed inside of a loop (`scan`, `while_loop`), a branch "
+                    "(`cond`) or a part that is recomputed (`remat`), out of which no value leads. "
+                    "Capture something outside of it. The cell of an `RNN` is reached, because its "
+                    "layer is unrolled meanwhile."
+                )
+
+    @property
+    def _record(self) -> Any:
+        return getattr(self._local, "record", None)
+
+    # Where the wanted values come from.
+
+    def _find(self, pattern: Pattern) -> None:
+        for path, layers in self.table.items():
+            if pattern.finds_output(path):
+                self._add(path, layers, None)
+            if pattern.may_be_local_of(path) and path + "." != pattern.base:
+                self._add_locals(pattern, path, layers)
+
+    def _add_locals(self, pattern: Pattern, path: str, layers: list[Any]) -> None:
+        known = [name for layer in layers for name in local_variables(layer)]
+        found = [name for name in known if pattern.finds_local(path, name)]
+        if not found and not pattern.many:
+            raise ValueError(
+                f"{pattern.text!r} names no local variable of the `call` of layer {path!r}. "
+                f"It assigns: {', '.join(map(repr, dict.fromkeys(known))) or 'none'}. Name any "
+                "other tensor with `tap(tensor, name)` in it."
+            )
+        for variable in found:
+            self._add(path, layers, variable)
+
+    def _add(self, path: str, layers: list[Any], variable: str | None) -> None:
+        if len(layers) > 1:
+            raise ValueError(
+                f"{len(layers)} layers have the path {path!r}, so the name is ambiguous. Give them "
+                "different names when they are made."
+            )
+        name = path if variable is None else f"{path}.{variable}"
+        names = self._names.setdefault((id(layers[0]), variable), [])
+        if name not in names:
+            names.append(name)
+        self._layers[id(layers[0])] = layers[0]
+        self._check_way_out(name, path)
+
+    def _check_way_out(self, name: str, path: str) -> None:
+        """Looks at the layers around: is one recomputed, must one be unrolled?"""
+        parts = path.split("/")
+        around = [self.table["/".join(parts[: depth + 1])][0] for depth in range(len(parts))]
+        recomputed = [layer.name for layer in around if compat.is_recomputed(layer)]
+        if recomputed:
+            raise ValueError(
+                f"{name!r} is computed inside of {recomputed[0]!r}, a layer that is recomputed in "
+                "the backward pass (`remat`), out of which no value leads. Make the layer outside "
+                "of the `RematScope`, or capture something around it."
+            )
+        for layer in around[:-1]:
+            if isinstance(layer, keras.layers.RNN):
+                self._unrolled[id(layer)] = layer
+
+    # What runs in place of a `call`.
+
+    def _layers_with_other_calls(self) -> list[Any]:
+        with_variables = [self._layers[layer] for layer, variable in self._names if variable]
+        return list({id(one): one for one in [*with_variables, *self._unrolled.values()]}.values())
+
+    def _call_of(self, layer: Any) -> Callable[..., Any]:
+        call = plain_call(layer)
+        variables = [variable for one, variable in self._names if one == id(layer) and variable]
+        if variables:
+            call = rewritten(call, variables, functools.partial(self._watch_local, id(layer)))
+        if "attention_scores" in variables:
+            call = _with_scores(call)
+        return _unrolled(call, layer) if id(layer) in self._unrolled else call
+
+    def _watch_output(self, place: Place, call: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+        return self._watch(place, call(*args, **kw))
+
+    def _watch_local(self, layer: int, value: Any, variable: str) -> Any:
+        return self._watch((layer, variable), value)
+
+    def _watch(self, place: Place, value: Any) -> Any:
+        return self._record.visit(place, self._names[place], value)
+
+    def _not_seen(self, pattern: Pattern, record: Record) -> str:
+        known = {name for name in record.names if pattern.finds(name.partition("#")[0])}
+        if known:
+            return f"{pattern.text!r} was not computed; there were only {sorted(known)}."
+        if pattern.base in self.table:
+            return (
+                f"The layer {pattern.base!r} was not called, so it has no output to capture. Only "
+                "what the `call` of the model reaches can be captured."
+            )
+        names = [*record.names, *self.table]
+        return (
+            f"Nothing in the model is called {pattern.text!r}. The nearest names: "
+            f"{nearest(pattern.text, sorted(set(names) - {''}))}. "
+            "`kooler.models.names(model)` lists them all."
+        )
+
+
+def _with_scores(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Attention that computes its scores: Keras's fused version never has them in hand."""
+    signature = inspect.signature(call)
+    if "return_attention_scores" not in signature.parameters:
+        return call
+
+    def attend(*args: Any, **kwargs: Any) -> Any:
+        arguments = signature.bind(*args, **kwargs).arguments
+        wanted = arguments.pop("return_attention_scores", False)
+        outputs = call(**arguments, return_attention_scores=True)
+        return outputs if wanted else outputs[0]
+
+    return attend
+
+
+def _unrolled(call: Callable[..., Any], layer: Any) -> Callable[..., Any]:
+    """The same `call` on a twin of an RNN, which Python runs through step by step."""
+    twin = object.__new__(type(layer))
+    twin.__dict__.update(layer.__dict__)
+    twin.__dict__.update(unroll=True, use_cudnn=False)
+    function = getattr(call, "__func__", None)
+    if function is None:
+        raise ValueError(
+            f"The `call` of {layer.name!r} was replaced by something that is not a method, so the "
+            "layer cannot be unrolled, and what its cell computes cannot be captured."
+        )
+    unrolled: Callable[..., Any] = function.__get__(twin)
+    return unrolled
+
+
+def _replacement(name: str, patch: Any, value: Any) -> Any:
+    if callable(patch):
+        new = patch(value)
+    else:
+        constant = ops.convert_to_tensor(patch, dtype=keras.backend.standardize_dtype(value.dtype))
+        new = ops.broadcast_to(constant, ops.shape(value))
+    wanted, given = getattr(value, "shape", None), getattr(new, "shape", None)
+    if wanted is not None and tuple(wanted) != tuple(given or ()):
+        raise ValueError(
+            f"The tensor {name!r} has the shape {tuple(wanted)}, and `patch` puts one of shape "
+            f"{tuple(given or ())} in its place. Both must be the same."
+        )
+    return new
+
+
+def _is_tensor(value: Any) -> bool:
+    leaves = keras.tree.flatten(value)
+    return bool(leaves) and all(keras.ops.is_tensor(leaf) for leaf in leaves)
+
+
+def _can_leave(tensor: Tensor) -> bool:
+    """Whether a tensor that was kept may be used here: a tracer dies with the trace it is from."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        graph = getattr(tensor, "graph", None) if not hasattr(tensor, "numpy") else None
+        return graph is None or graph is tf.compat.v1.get_default_graph()
+    if backend == "jax":
+        import jax
+
+        try:
+            jax.numpy.isfinite(tensor)
+        except jax.errors.UnexpectedTracerError:
+            return False
+    return True
+
+
+class _Running(threading.local):
+    """The records that are open in this thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+
+_running = _Running()
