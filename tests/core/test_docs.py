@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("learning_rates",)
+PAGES = ("capture", "learning_rates")
 
 
 def run_snippets(page: str) -> dict[str, Any]:
