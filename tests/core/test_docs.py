@@ -1,5 +1,6 @@
 """The pages about techniques: their snippets run, one after the other, in an empty folder."""
 
+import linecache
 import re
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ def run_snippets(page: str) -> dict[str, Any]:
     """The names that the snippets of a page leave."""
     names: dict[str, Any] = {}
     text = (DOCS / f"{page}.md").read_text("utf-8")
-    for snippet in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(snippet, names)
+    for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+        file = f"<{page}.md, snippet {number}>"
+        linecache.cache[file] = len(snippet), None, snippet.splitlines(keepends=True), file
+        exec(compile(snippet, file, "exec"), names)
     return names
 
 
