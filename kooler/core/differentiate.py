@@ -71,6 +71,15 @@ def as_leaf(tensor: Tensor) -> Tensor:
     return make(tensor)
 
 
+def dense(gradients: Sequence[Any]) -> list[Tensor | None]:
+    """Gradients to compute with: TensorFlow's by a table are `IndexedSlices`, which have no `/`."""
+    if keras.backend.backend() != "tensorflow":
+        return list(gradients)
+    import tensorflow as tf
+
+    return [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]
+
+
 def _by_jax(function: Function, tensors: list[Tensor], leaves: bool) -> Result:
     import jax
     import jax.numpy as jnp

@@ -34,7 +34,7 @@ from keras import ops
 
 from kooler.core import compat
 from kooler.core.batch import Batch, Data, applying, examples_in, recording
-from kooler.core.differentiate import differentiate
+from kooler.core.differentiate import dense, differentiate
 from kooler.core.rows import RowLookups
 from kooler.core.technique import Evaluation, Loss, Plan, Request, Technique
 from kooler.core.types import Tensor
@@ -132,6 +132,8 @@ class Step:
         sources = [*values, *rows.guards(tables)]
         (_, aux), gradients = differentiate(scaled, sources, leaves=rows.any)
         value, outputs, tensors, state, ids = aux
+        if self.plan.techniques:
+            gradients = dense(gradients)
         found = dict(zip(map(id, variables), gradients, strict=False))
         rows.check(gradients[len(values) : len(sources)])
         touched = rows.touched(ids, gradients[len(sources) :], self.loss_scale)

@@ -35,6 +35,7 @@ from keras import ops
 from kooler.core import attach, compat, conditional
 from kooler.core.batch import Batch, Rows, current
 from kooler.core.conditional import replica_count, run_if, sum_over_replicas
+from kooler.core.differentiate import dense
 from kooler.core.types import Tensor
 from kooler.optimizers.incoming import given, without_overwrites
 
@@ -142,9 +143,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         By itself yes if this one neither changes gradients nor decides about updates; one that does
         and looks after `touched_rows` as well sets the class attribute to True.
         """
-        own = type(self)
-        plain = OptimizerWrapper
-        return own.before_update is plain.before_update and own.update is plain.update
+        return not self._computes_with_gradients()
 
     def add_slots(
         self,
@@ -325,13 +324,20 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
             )
         return variables
 
+    def _computes_with_gradients(self) -> bool:
+        own, plain = type(self), OptimizerWrapper
+        return own.before_update is not plain.before_update or own.update is not plain.update
+
     def _true(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Without the loss scale, and the same on every replica.
+        """Without the loss scale, the same on every replica, and no `IndexedSlices`.
 
         Keras sums the gradients of the replicas in the innermost optimizer.  Techniques must see
         that sum, so each wrapper takes it, and hands on its share to be summed once more.
         """
-        if self.loss_scale_factor is not None:
+        scaled = self.loss_scale_factor is not None
+        if scaled or replica_count() > 1 or self._computes_with_gradients():
+            gradients = dense(gradients)
+        if scaled:
             gradients = [gradient / self.loss_scale_factor for gradient in gradients]
         if replica_count() == 1:
             return gradients

@@ -83,6 +83,18 @@ def test_a_step_of_two_evaluations() -> None:
     np.testing.assert_allclose(kernel(model), expected, atol=1e-6)
 
 
+def test_a_technique_computes_with_the_gradient_of_a_table() -> None:
+    def table(technique: Any) -> keras.Model:
+        keras.utils.set_random_seed(6)
+        layers = [keras.layers.Embedding(9, 2), keras.layers.GlobalAveragePooling1D()]
+        model = keras.Sequential([keras.Input((3,)), *layers])
+        model.compile(keras.optimizers.SGD(0.1), loss="mse")
+        technique.inject(model).train_on_batch(np.arange(6).reshape(2, 3), np.ones((2, 2)))
+        return model
+
+    np.testing.assert_array_equal(kernel(table(Lookout(0.0))), kernel(table(Identity())))
+
+
 def test_the_neutral_setting_is_the_plain_step() -> None:
     looked, plain = trained(Lookout(0.0).inject(linear())), trained(linear())
 

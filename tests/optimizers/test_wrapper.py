@@ -63,6 +63,28 @@ def test_without_overrides_it_is_the_inner_optimizer_bit_for_bit(inner: str) -> 
     assert_equal(model.get_weights(), trained(INNER[inner]()).get_weights())
 
 
+def test_the_gradient_of_a_table_is_a_tensor_like_any_other() -> None:
+    @serializable
+    class Half(OptimizerWrapper):
+        def before_update(self, gradients: Any, variables: Any) -> Any:
+            return [gradient / 2 for gradient in gradients]
+
+    def with_table(optimizer: Any) -> keras.Model:
+        keras.utils.set_random_seed(3)
+        layers = [keras.layers.Embedding(9, 2), keras.layers.GlobalAveragePooling1D()]
+        model = keras.Sequential([keras.Input((3,)), *layers])
+        model.compile(optimizer, loss="mse")
+        model.fit(np.arange(12).reshape(4, 3) % 9, np.ones((4, 2)), verbose=0)
+        return model
+
+    half = with_table(Half(keras.optimizers.SGD(1.0)))
+    plain = with_table(keras.optimizers.SGD(0.5))
+    scaled = with_table(Nothing(keras.optimizers.SGD(0.5, loss_scale_factor=4.0)))
+
+    assert_equal(half.get_weights(), plain.get_weights())
+    assert_equal(scaled.get_weights(), plain.get_weights())
+
+
 def test_the_learning_rate_is_that_of_the_innermost() -> None:
     optimizer = Nothing(Nothing(keras.optimizers.Adam(0.5)))
     optimizer.learning_rate = 0.25
