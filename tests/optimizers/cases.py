@@ -1,8 +1,8 @@
 """The rows of the conformance suite: adding a technique is adding one."""
 
-from kooler.optimizers import LearningRateMultiplier
+from kooler.optimizers import GradientTransform, LearningRateMultiplier, transforms
 from tests.optimizers.conformance import Case, compose, pairs
-from tests.optimizers.oracles import MultiplierOracle, Oracle, TrailOracle, WindowOracle
+from tests.optimizers.oracles import ClipOracle, MultiplierOracle, Oracle, TrailOracle, WindowOracle
 from tests.toys import Nothing, Trail, Window
 
 NOTHING = Case("nothing", Nothing, Oracle, neutral=Nothing)
@@ -20,7 +20,15 @@ MULTIPLIER = Case(
     lambda inner: MultiplierOracle(inner, [1.0, 0.5, 3.0, 0.0]),
     neutral=lambda inner: LearningRateMultiplier(inner, {"v": 1.0}),
 )
-SINGLE = [NOTHING, TRAIL, WINDOW, MULTIPLIER]
+CLIP = Case(
+    "clip",
+    lambda inner: GradientTransform(inner, transforms.clip_by_global_norm(2.0)),
+    lambda inner: ClipOracle(inner, 2.0),
+    neutral=lambda inner: GradientTransform(
+        inner, transforms.skip_nonfinite(), transforms.clip_by_global_norm(1e9)
+    ),
+)
+SINGLE = [NOTHING, TRAIL, WINDOW, MULTIPLIER, CLIP]
 NESTED = [*pairs(SINGLE), compose(TRAIL, NOTHING, WINDOW)]
 ALL = {case.name: case for case in [*SINGLE, *NESTED]}
 

@@ -143,3 +143,16 @@ class MultiplierOracle(Oracle):
     def _scaled(self, before: Arrays, after: Arrays) -> Arrays:
         triples = zip(self.multipliers, before, after, strict=True)
         return [old + factor * (new - old) for factor, old, new in triples]
+
+
+class ClipOracle(Oracle):
+    """gᵢ ← gᵢ · c / max(‖g‖, c), with the norm of all gradients together."""
+
+    def __init__(self, inner: Any, norm: float) -> None:
+        super().__init__(inner)
+        self.norm = norm
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        total = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))
+        factor = self.norm / max(total, self.norm)
+        return self.inner.apply([g * factor for g in gradients], weights, weight)
