@@ -19,7 +19,6 @@ import keras
 from keras import ops
 
 from kooler.core import compat
-from kooler.core.attach import wrappers_in
 from kooler.core.conditional import replica_count
 from kooler.core.types import Tensor
 from kooler.optimizers.transforms.nonfinite import SkipNonfinite
@@ -79,7 +78,6 @@ class GradientTransform(OptimizerWrapper):
 
     def update(self, gradients: Sequence[Tensor], variables: Sequence[Any]) -> None:
         """Transforms, and lets the inner optimizer step unless it is to be skipped."""
-        self._check_no_rows()
         replicas = replica_count()  # each hands on its share of the sum; transforms see the sum
         whole = [g * replicas for g in gradients] if replicas > 1 else list(gradients)
         if self._skip is None:
@@ -128,17 +126,6 @@ class GradientTransform(OptimizerWrapper):
 
     def _ours(self) -> Iterator[Transform]:
         return (one for one in self._transforms if isinstance(one, Transform))
-
-    def _check_no_rows(self) -> None:
-        tables = [table.path for table, _ in self.touched_rows]
-        rowwise = [one for one in wrappers_in(self.inner_optimizer) if one.by_rows]
-        if tables and rowwise and self._transforms:
-            inside = type(rowwise[0]).__name__
-            raise ValueError(
-                f"The gradients of {tables} are taken by rows, by the {inside} inside of this "
-                "GradientTransform, so they would not be transformed. Write "
-                f"{inside}(GradientTransform(…)), which transforms the others."
-            )
 
 
 def _check_transform(transform: Any) -> None:
