@@ -114,7 +114,10 @@ def _by_jax(predicate: Tensor, update: Callable[[], None], variables: list[Any])
         return [scope.get_current_value(variable) for variable in variables]
 
     values = [variable.value for variable in variables]
-    results = jax.lax.cond(predicate, taken, lambda values: values, values)
+    if isinstance(predicate, jax.core.Tracer):
+        results = jax.lax.cond(predicate, taken, lambda values: values, values)
+    else:  # outside of a compiled step, a condition would be compiled anew each time
+        results = taken(values) if predicate else values
     for variable, result in zip(variables, results, strict=True):
         variable.assign(result)
 

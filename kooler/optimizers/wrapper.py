@@ -196,9 +196,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
             return
         self._check_nesting()
         variables = list(variables)
+        self.build_inner(variables)  # Keras's Nadam relies on tracking
         with compat.untracked():
             super().build(variables)
-            self.build_inner(variables)
             self._book = _Book(variables)
             self.build_slots(variables)
 

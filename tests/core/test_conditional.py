@@ -64,3 +64,16 @@ def test_without_replicas_assign_and_sum_are_plain() -> None:
     assert replica_count() == 1
     assert ops.convert_to_numpy(a).tolist() == [1.0, 1.0]
     assert sum_over_replicas([3])[0] == 3
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX compiles a condition")
+def test_outside_of_a_compiled_step_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    import jax
+
+    monkeypatch.delattr(jax.lax, "cond")
+    variable = keras.Variable(1.0)
+
+    for due in (False, True, False):
+        run_if(ops.convert_to_tensor(due), lambda: variable.assign(variable + 1), [variable])
+
+    assert float(variable) == 2.0

@@ -110,6 +110,15 @@ def test_iterations_count_updates_and_calls_count_gradients() -> None:
     assert int(ops.convert_to_numpy(optimizer.calls)) == 6
 
 
+def test_all_that_the_inner_optimizer_remembers_is_among_the_variables() -> None:
+    plain = trained(keras.optimizers.Nadam(0.1))  # keeps a number past `add_variable`
+    wrapped = trained(Nothing(keras.optimizers.Nadam(0.1)))
+
+    assert len(wrapped.optimizer.variables) == len(plain.optimizer.variables) + 1  # our counter
+    assert_equal(arrays(wrapped.optimizer.variables[-1:]), arrays(plain.optimizer.variables[-1:]))
+    assert_equal(wrapped.get_weights(), plain.get_weights())
+
+
 def test_own_variables_are_saved_once(tmp_path: Path) -> None:
     import h5py
 
