@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend.common.global_state import set_global_attribute
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.trainers.trainer import Trainer
-from keras.src.utils.tracking import DotNotTrackScope
+from keras.src.utils.tracking import DotNotTrackScope, is_tracking_enabled
 
 from kooler.core.types import Tensor
 
@@ -62,6 +63,20 @@ def untracked() -> Iterator[None]:
     """
     with DotNotTrackScope():
         yield
+
+
+@contextlib.contextmanager
+def tracked() -> Iterator[None]:
+    """Within `untracked`, for something that is made there and relies on being tracked.
+
+    Relies on: `tracking_on`, the global attribute that `DotNotTrackScope` sets.
+    """
+    before = is_tracking_enabled()
+    set_global_attribute("tracking_on", True)
+    try:
+        yield
+    finally:
+        set_global_attribute("tracking_on", before)
 
 
 # Optimizers.
@@ -115,6 +130,30 @@ def copy_decay_exclusions(old: Any, new: Any) -> None:
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(old, name):
             setattr(new, name, getattr(old, name))
+
+
+def momenta_of(optimizer: Any) -> list[Any]:
+    """What a Keras optimizer remembers of gradients: its variables without the counter, the
+    learning rate, the moving averages of the weights, and what is no floating-point number.
+
+    Relies on: `BaseOptimizer._iterations`, `_learning_rate`, `_model_variables_moving_average`.
+    """
+    averages = getattr(optimizer, "_model_variables_moving_average", [])
+    others = [optimizer._iterations, optimizer._learning_rate, *averages]
+    return [
+        variable
+        for variable in optimizer.variables
+        if not any(variable is other for other in others)
+        and keras.backend.is_float_dtype(variable.dtype)
+    ]
+
+
+def built_for(optimizer: Any) -> list[Any]:
+    """The model's variables that a Keras optimizer was built for.
+
+    Relies on: `BaseOptimizer._trainable_variables`.
+    """
+    return list(optimizer._trainable_variables)
 
 
 def layout_of(variable: Any) -> Any:

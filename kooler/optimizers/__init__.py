@@ -1,15 +1,19 @@
 """The update seam: gradients go in, new weights come out."""
 
 from kooler.optimizers import transforms
+from kooler.optimizers.accumulate import Accumulate
 from kooler.optimizers.gradient_transform import GradientTransform
 from kooler.optimizers.inject import inject
 from kooler.optimizers.layer_decay import layer_decay
 from kooler.optimizers.learning_rate_multiplier import LearningRateMultiplier
+from kooler.optimizers.lookahead import Lookahead
 from kooler.optimizers.wrapper import OptimizerWrapper
 
 __all__ = [
+    "Accumulate",
     "GradientTransform",
     "LearningRateMultiplier",
+    "Lookahead",
     "OptimizerWrapper",
     "inject",
     "layer_decay",

@@ -35,6 +35,11 @@ def given(
     return [g for g, _ in kept], [v for _, v in kept]
 
 
+def trained(variables: Sequence[Any]) -> list[Any]:
+    """Those variables whose gradients are gradients."""
+    return [v for v in variables if not getattr(v, "overwrite_with_gradient", False)]
+
+
 def without_overwrites(
     gradients: list[Tensor], variables: list[Any]
 ) -> tuple[list[Tensor], list[Any]]:

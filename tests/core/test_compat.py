@@ -75,6 +75,35 @@ def test_untracked() -> None:
     assert [layer.name for layer in model.layers] == [model.seen.name]
 
 
+def test_tracked() -> None:
+    model = keras.Model()
+    with compat.untracked():
+        with compat.tracked():
+            model.seen = keras.layers.Dense(2)
+        model.hidden = keras.layers.Dense(2)
+
+    assert [layer.name for layer in model.layers] == [model.seen.name]
+
+
+def test_momenta_of() -> None:
+    weights = [keras.Variable([1.0, 2.0]), keras.Variable(1.0)]
+    optimizer = keras.optimizers.Nadam(0.1, use_ema=True)
+    optimizer.build(weights)
+
+    assert [tuple(slot.shape) for slot in compat.momenta_of(optimizer)] == [
+        *[(2,), (2,), (), ()],  # momentum and velocity of each weight
+        (),  # the product of momenta
+    ]
+
+
+def test_built_for() -> None:
+    weights = [keras.Variable(1.0), keras.Variable(2.0)]
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(weights)
+
+    assert [id(one) for one in compat.built_for(optimizer)] == [id(one) for one in weights]
+
+
 def test_call_counter() -> None:
     optimizer = keras.optimizers.SGD(0.1)
     variable = keras.Variable([1.0])

@@ -1,8 +1,25 @@
-"""The rows of the conformance suite: adding a technique is adding one."""
+"""The rows of the conformance suite: adding a technique is adding one.
 
-from kooler.optimizers import GradientTransform, LearningRateMultiplier, transforms
+Each alone and the nestings that people use run every day, all ordered pairs with the slow tests.
+"""
+
+from kooler.optimizers import (
+    Accumulate,
+    GradientTransform,
+    LearningRateMultiplier,
+    Lookahead,
+    transforms,
+)
 from tests.optimizers.conformance import Case, compose, pairs
-from tests.optimizers.oracles import ClipOracle, MultiplierOracle, Oracle, TrailOracle, WindowOracle
+from tests.optimizers.oracles import (
+    AccumulateOracle,
+    ClipOracle,
+    LookaheadOracle,
+    MultiplierOracle,
+    Oracle,
+    TrailOracle,
+    WindowOracle,
+)
 from tests.toys import Nothing, Trail, Window
 
 NOTHING = Case("nothing", Nothing, Oracle, neutral=Nothing)
@@ -13,6 +30,20 @@ WINDOW = Case(
     lambda inner: WindowOracle(inner, 3),
     neutral=None,  # with one step, w·g/w is g only to rounding
     state=("sums",),
+)
+ACCUMULATE = Case(
+    "accumulate",
+    lambda inner: Accumulate(inner, 3),
+    lambda inner: AccumulateOracle(inner, 3),
+    neutral=lambda inner: Accumulate(inner, 1),
+    state=("mean_gradients",),
+)
+LOOKAHEAD = Case(
+    "lookahead",
+    lambda inner: Lookahead(inner, 4, 0.4, on_sync="pullback"),
+    lambda inner: LookaheadOracle(inner, 4, 0.4, "pullback"),
+    neutral=lambda inner: Lookahead(inner, 4, 1.0),
+    state=("slow",),
 )
 MULTIPLIER = Case(
     "multiplier",
@@ -28,8 +59,20 @@ CLIP = Case(
         inner, transforms.skip_nonfinite(), transforms.clip_by_global_norm(1e9)
     ),
 )
-SINGLE = [NOTHING, TRAIL, WINDOW, MULTIPLIER, CLIP]
-NESTED = [*pairs(SINGLE), compose(TRAIL, NOTHING, WINDOW)]
-ALL = {case.name: case for case in [*SINGLE, *NESTED]}
+TOYS = [NOTHING, TRAIL, WINDOW]
+TECHNIQUES = [ACCUMULATE, LOOKAHEAD, MULTIPLIER, CLIP]
+POPULAR = [
+    compose(TRAIL, WINDOW),
+    compose(WINDOW, TRAIL),
+    compose(LOOKAHEAD, ACCUMULATE),
+    compose(ACCUMULATE, LOOKAHEAD),
+    compose(TRAIL, LOOKAHEAD, ACCUMULATE),
+    compose(ACCUMULATE, MULTIPLIER),
+    compose(ACCUMULATE, CLIP),
+    compose(CLIP, ACCUMULATE, LOOKAHEAD),
+]
+SINGLE = [*TOYS, *TECHNIQUES]
+DAILY = {case.name: case for case in [*SINGLE, *POPULAR]}
+ALL = {case.name: case for case in [*SINGLE, *POPULAR, *pairs(SINGLE)]}
 
-__all__ = ["ALL", "NESTED", "SINGLE"]
+__all__ = ["ALL", "DAILY", "SINGLE"]

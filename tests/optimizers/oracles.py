@@ -37,6 +37,8 @@ class Oracle:
 class SGDOracle:
     """Plain descent: w ← w − η·g."""
 
+    slots: tuple[str, ...] = ()  # attributes, one array per weight, that begin at zero
+
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self.iterations = 0
@@ -55,6 +57,8 @@ class SGDOracle:
 class AdamOracle(SGDOracle):
     """Kingma and Ba 2014, in Keras's form: ε is added after the bias correction of the rate."""
 
+    slots = ("m", "v")
+
     def __init__(self, rate: float, b1: float = 0.9, b2: float = 0.999, e: float = 1e-7) -> None:
         super().__init__(rate)
         self.constants = b1, b2, e
@@ -72,6 +76,23 @@ class AdamOracle(SGDOracle):
         rate = self.rate * np.sqrt(1 - b2**self.iterations) / (1 - b1**self.iterations)
         moves = [rate * m / (np.sqrt(v) + e) for m, v in zip(self.m, self.v, strict=True)]
         return [w - move for w, move in zip(weights, moves, strict=True)]
+
+
+class MomentumOracle(SGDOracle):
+    """Polyak's heavy ball, in Keras's form: m ← μ·m − η·g, w ← w + m."""
+
+    slots = ("m",)
+
+    def __init__(self, rate: float, momentum: float = 0.9) -> None:
+        super().__init__(rate)
+        self.momentum = momentum
+        self.m: Arrays = []
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        self.iterations += 1
+        self.m = self.m or [np.zeros_like(w) for w in weights]
+        self.m = [self.momentum * m - self.rate * g for m, g in zip(self.m, gradients, strict=True)]
+        return [w + m for w, m in zip(weights, self.m, strict=True)]
 
 
 class TrailOracle(Oracle):
@@ -156,3 +177,53 @@ class ClipOracle(Oracle):
         total = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))
         factor = self.norm / max(total, self.norm)
         return self.inner.apply([g * factor for g in gradients], weights, weight)
+
+
+class AccumulateOracle(WindowOracle):
+    """One update per k batches with g = Σ nᵢ·gᵢ / Σ nᵢ; what is kept is that mean so far."""
+
+    def state(self) -> dict[str, Arrays]:
+        means = [s / self.total if self.waiting else s for s in self.sums]
+        return {**self.inner.state(), "mean_gradients": means}
+
+
+class LookaheadOracle(Oracle):
+    """φ ← φ + α·(w − φ), w ← φ after every k updates; the inner slots likewise, or anew."""
+
+    def __init__(self, inner: Any, period: int, size: float, on_sync: str = "keep") -> None:
+        super().__init__(inner)
+        self.period, self.size, self.on_sync = period, size, on_sync
+        self.slow: Arrays = []
+        self.slow_slots: dict[str, Arrays] = {}
+        self.count = 0
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        self.slow = self.slow or [w.copy() for w in weights]
+        count = self.iterations
+        return self._pull(count, self.inner.apply(gradients, weights, weight))
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self._pull(self.iterations, self.inner.flush(weights))
+
+    def _pull(self, count: int, weights: Arrays) -> Arrays:
+        self.count += self.iterations > count
+        if self.count < self.period:
+            return weights
+        self.count = 0
+        self.slow = self._between(self.slow, weights)
+        innermost = self.inner
+        while hasattr(innermost, "inner"):
+            innermost = innermost.inner
+        for name in innermost.slots if self.on_sync != "keep" else ():
+            fast = getattr(innermost, name)
+            zeros = [np.zeros_like(slot) for slot in fast]
+            slow = self._between(self.slow_slots.get(name, zeros), fast)
+            self.slow_slots[name] = slow if self.on_sync == "pullback" else zeros
+            setattr(innermost, name, self.slow_slots[name])
+        return [w.copy() for w in self.slow]
+
+    def _between(self, slow: Arrays, fast: Arrays) -> Arrays:
+        return [s + self.size * (f - s) for s, f in zip(slow, fast, strict=True)]
+
+    def state(self) -> dict[str, Arrays]:
+        return {**self.inner.state(), "slow": self.slow}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.optimizers import resume
-from tests.optimizers.cases import ALL, SINGLE
+from tests.optimizers.cases import ALL, DAILY, SINGLE
 from tests.optimizers.conformance import array, follow_oracle, fresh_variables, gradients
 from tests.optimizers.oracles import AdamOracle, SGDOracle
 
@@ -20,8 +20,11 @@ INNER = {
 SLOW_INNER = ["sgd", pytest.param("adam", marks=pytest.mark.slow)]
 
 
+SLOW_CASES = [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+
+
 @pytest.mark.parametrize("inner", SLOW_INNER)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SLOW_CASES)
 def test_exact(name: str, inner: str) -> None:
     make, oracle, tolerance = INNER[inner]
 
