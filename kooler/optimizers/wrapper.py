@@ -362,7 +362,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         run_if(first, copy, [slot for slot, _ in copies])
 
     def _slot_for(self, variable: Any, name: str, initializer: Any, dtype: str | None) -> Any:
-        start = _CopyOf(variable) if initializer == "copy" else initializer
+        start = initializer
+        if initializer == "copy":  # another optimizer's slot may have no value before it is used
+            start = _CopyOf(variable) if id(variable) in self._book.index else "zeros"
         if dtype in (None, variable.dtype):
             return self.add_variable_from_reference(variable, name=name, initializer=start)
         path = variable.path.replace("/", "_")

@@ -162,7 +162,13 @@ LOSSES: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", LOSSES)
+SLOW_LOSSES = ("masked tokens", "a sum")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[pytest.mark.slow] if k in SLOW_LOSSES else []) for k in LOSSES],
+)
 def test_batches_count_by_what_their_loss_was_divided_by(kind: str) -> None:
     loss, weights = LOSSES[kind]
     small = tokens(Accumulate(keras.optimizers.SGD(0.1), steps=3), loss=loss)
