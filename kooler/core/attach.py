@@ -24,6 +24,7 @@ Rejected: looking for the caller's frame or asking the garbage collector who hol
 model that exists).
 """
 
+import dataclasses
 import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ import keras
 from kooler.core import compat, step
 from kooler.core.batch import Batch, Data, applying, recording
 from kooler.core.ends import fit_telling
+from kooler.core.replicas import replica_count
 from kooler.core.rows import look_up
 from kooler.core.technique import Plan, Technique
 from kooler.core.types import Tensor
@@ -111,7 +113,8 @@ class Attachment:
         """Says by how many terms the loss of the gradients that are applied meanwhile was divided.
 
         Args:
-            weight: Scalar, for instance the number of examples, or of unmasked tokens.
+            weight: Scalar, for instance the number of examples, or of unmasked tokens; of all
+                replicas together where `tf.distribute` has several.
         """
         return applying(Batch(examples=weight, reported=weight))
 
@@ -321,7 +324,7 @@ def _observing(model: Any, wrappers: Sequence[Attachable]) -> Callable[..., Any]
 
     def train_step(*arguments: Any) -> Any:
         data = Data(*keras.utils.unpack_x_y_sample_weight(arguments[-1]))
-        with recording(model) as record, applying(lambda: record.batch(data)):
+        with recording(model) as record, applying(lambda: _seen_by(model, record.batch(data))):
             result = own(model, *arguments)
         if keras.backend.backend() != "jax":
             return {**result, **_reports_of(wrappers)}
@@ -359,6 +362,27 @@ def _check_rows_pass(optimizer: Any, outside: Sequence[Attachable] = ()) -> None
         outside = [*outside, optimizer]
     for inner in inner_optimizers(optimizer):
         _check_rows_pass(inner, outside)
+
+
+def _seen_by(model: Any, batch: Batch) -> Batch:
+    if replica_count() == 1:
+        return batch
+    return _Part(**vars(batch), model=type(model).__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part(Batch):
+    """A replica's part of a batch, in a step that is not ours: its share cannot be set right."""
+
+    model: str = ""
+
+    @property
+    def weight(self) -> Tensor:
+        raise ValueError(
+            f"The model class {self.model} defines its own `train_step`, so with several replicas "
+            "the gradients of unequal parts of a batch cannot be weighed. Put what it does into "
+            "`compute_loss` or `call`, or train it on one replica."
+        )
 
 
 def _reports_of(wrappers: Sequence[Attachable]) -> dict[str, Tensor]:

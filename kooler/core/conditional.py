@@ -1,4 +1,4 @@
-"""Assignments that happen only under a condition, inside of a compiled step, and on replicas.
+"""Assignments that happen only under a condition, inside of a compiled step.
 
 `run_if(predicate, update, variables)` runs `update()`, which assigns to Keras variables, where a
 boolean tensor holds. Each backend has its own way, and its own trap:
@@ -16,6 +16,9 @@ from typing import Any
 import keras
 
 from kooler.core import compat
+from kooler.core.replicas import assign as assign
+from kooler.core.replicas import replica_count as replica_count
+from kooler.core.replicas import sum_over_replicas as sum_over_replicas
 from kooler.core.types import Tensor
 
 
@@ -38,68 +41,6 @@ def run_if(predicate: Tensor, update: Callable[[], None], variables: Sequence[An
             update()
     else:
         _by_tensorflow(predicate, update)
-
-
-def replica_count() -> int:
-    """How many replicas of the model `tf.distribute` trains in step; 1 elsewhere."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    in_replica = tf.distribute.get_replica_context() is not None
-    return tf.distribute.get_strategy().num_replicas_in_sync if in_replica else 1
-
-
-def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The sum of each tensor over the replicas, the same in each of them."""
-    if replica_count() == 1:
-        return list(tensors)
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))
-
-
-def gather_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor of all replicas, joined along the first axis, the same in each of them."""
-    if replica_count() == 1:
-        return list(tensors)
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return [context.all_gather(tensor, axis=0) for tensor in tensors]
-
-
-def assign(variable: Any, value: Tensor) -> None:
-    """Assigns the same value on every replica; elsewhere `variable.assign(value)`."""
-    if replica_count() == 1:
-        variable.assign(value)
-        return
-    import tensorflow as tf
-
-    value = tf.cast(value, variable.dtype)
-    on_every_replica(variable, lambda own, new: own.assign(new), (value,))
-
-
-def on_every_replica(
-    variable: Any, change: Callable[..., Any], arguments: tuple[Tensor, ...]
-) -> None:
-    """On TensorFlow, calls `change(own, *arguments)` for each replica's own `tf.Variable`.
-
-    Args:
-        variable: A Keras variable.
-        change: Writes to `own`; the arguments must be the same on every replica.
-        arguments: Tensors.
-    """
-    if replica_count() == 1:
-        change(variable.value, *arguments)
-        return
-    import tensorflow as tf
-
-    def on_all(strategy: Any, *arguments: Any) -> None:
-        strategy.extended.update(variable.value, change, args=arguments, group=False)
-
-    tf.distribute.get_replica_context().merge_call(on_all, args=arguments)
 
 
 def _by_jax(predicate: Tensor, update: Callable[[], None], variables: list[Any]) -> None:

@@ -25,7 +25,6 @@ from keras import ops
 
 from kooler.core import compat
 from kooler.core.batch import Rows
-from kooler.core.conditional import gather_over_replicas
 from kooler.core.differentiate import as_leaf
 from kooler.core.hooks import hooked
 from kooler.core.types import Tensor
@@ -108,7 +107,7 @@ class RowLookups:
     def touched(
         self, ids: list[Tensor], gradients: Sequence[Any], loss_scale: Callable[[], Tensor]
     ) -> dict[int, Rows]:
-        """The rows that each table gave, on all replicas, with gradients of the unscaled loss."""
+        """The rows that each table gave, with the gradients of the unscaled loss."""
         parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
         for (table, _), one_ids, gradient in zip(self._seen, ids, gradients, strict=True):
             if gradient is not None:
@@ -198,8 +197,7 @@ def _guarded(path: str, table: Tensor, guard: Tensor) -> Tensor:
 def _joined(lookups: list[tuple[Tensor, Tensor]], scale: Tensor) -> Rows:
     ids = ops.concatenate([ids for ids, _ in lookups])
     gradients = ops.concatenate([gradient for _, gradient in lookups])
-    ids, gradients = gather_over_replicas([ids, gradients / ops.cast(scale, gradients.dtype)])
-    return Rows(ids, gradients)
+    return Rows(ids, gradients / ops.cast(scale, gradients.dtype))
 
 
 def _used_elsewhere(path: str) -> str:

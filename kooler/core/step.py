@@ -35,6 +35,7 @@ from keras import ops
 from kooler.core import compat
 from kooler.core.batch import Batch, Data, applying, examples_in, recording
 from kooler.core.differentiate import dense, differentiate
+from kooler.core.replicas import of_all_replicas
 from kooler.core.rows import RowLookups
 from kooler.core.technique import Evaluation, Loss, Plan, Request, Technique
 from kooler.core.types import Tensor
@@ -62,6 +63,7 @@ class Step:
         """Trains on a batch, and returns the logs."""
         evaluation = self._evaluate(Request(data))
         with _without_gradients():
+            evaluation = of_all_replicas(evaluation)
             self._write(evaluation.state)
             compat.track_loss(self.model, evaluation.loss, examples_in(data))
             with applying(evaluation.batch):

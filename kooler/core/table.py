@@ -23,7 +23,7 @@ import keras
 from keras import ops
 
 from kooler.core.batch import Rows
-from kooler.core.conditional import on_every_replica
+from kooler.core.replicas import on_every_replica
 from kooler.core.types import Tensor
 
 

@@ -17,8 +17,8 @@ import pytest
 from keras import ops
 
 import kooler
-from kooler.core.attach import ATTRIBUTE, attach, attachment_of, flush
-from kooler.core.batch import report_weight
+from kooler.core.attach import ATTRIBUTE, _Part, attach, attachment_of, flush
+from kooler.core.batch import Batch, report_weight
 from kooler.optimizers import OptimizerWrapper
 from tests.conftest import BACKEND
 from tests.toys import Identity, Nothing, TableDescent, Thermometer, Trail, Window, serializable
@@ -500,15 +500,36 @@ def test_a_technique_survives_a_new_compile() -> None:
     assert "train_step" in vars(model)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
-@pytest.mark.parametrize("wrapper", ["nothing", "trail of window"])
-def test_two_replicas_train_as_one(wrapper: str) -> None:
-    def weights(replicas: int) -> list[Any]:
-        command = [sys.executable, "-m", "tests.core.replicas", wrapper, str(replicas)]
-        root = Path(__file__).parents[2]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
+def by_case(module: str) -> Any:
+    """What a script beside this file prints."""
+    command = [sys.executable, "-m", f"tests.core.{module}"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
-    for one, two in zip(weights(1), weights(2), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-6)
+
+@SLOW
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_two_replicas_train_as_one() -> None:
+    for case, (one, two) in by_case("replicas").items():
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6, err_msg=case)
+
+
+@SLOW
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes arrays on JAX only")
+def test_two_devices_train_as_one() -> None:
+    found = by_case("devices")
+    for case, (one, data_parallel, model_parallel) in found["weights"].items():
+        for a, b, c in zip(one, data_parallel, model_parallel, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6, err_msg=case)
+            np.testing.assert_allclose(a, c, atol=1e-6, err_msg=case)
+    assert found["sharded"] == {"kernel": [None, "model"], "slot": "same"}
+
+
+def test_parts_of_a_batch_in_a_step_of_ones_own_cannot_be_weighed() -> None:
+    facts = vars(Batch(examples=3))
+
+    assert vars(_Part(**facts, model="Own")).items() >= facts.items()
+    with pytest.raises(ValueError, match="The model class Own defines its own `train_step`, so w"):
+        _Part(**facts, model="Own").weight  # noqa: B018

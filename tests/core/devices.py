@@ -1,0 +1,82 @@
+"""Trains on one device, and on two by `keras.distribution`, in a process of its own, on JAX.
+
+python -m tests.core.devices     prints, by case, the weights that one device, two with the data
+                                 shared out, and two with the weights shared out give
+"""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+
+import keras
+import numpy as np
+
+from tests.toys import Identity, Nothing, Scanned, TableDescent, Trail, Window
+
+IDS = np.random.default_rng(0).integers(0, 9, (16, 5))
+X = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+Y = np.sum(X, axis=1, keepdims=True)
+
+
+def dense(optimizer: Any) -> keras.Model:
+    layers = [keras.layers.Dense(6, activation="tanh", name="hidden"), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def tagger(optimizer: Any) -> keras.Model:
+    table = keras.layers.Embedding(9, 4, name="table")
+    layers = [keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(2, name="hidden")]
+    model = keras.Sequential([keras.Input((5,), dtype="int32"), table, *layers])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def adam() -> Any:
+    return keras.optimizers.Adam(0.05)
+
+
+CASES: dict[str, tuple[Callable[[], keras.Model], Any]] = {
+    "nothing": (lambda: dense(Nothing(adam())), X),
+    "trail of window": (lambda: dense(Trail(Window(adam(), 2))), X),
+    "own step": (lambda: Identity().inject(dense(adam())), X),
+    "parts": (lambda: Scanned(2).inject(dense(adam())), X),
+    "rows": (lambda: tagger(Trail(TableDescent(adam(), 0.1))), IDS),
+}
+
+
+def model_parallel() -> Any:
+    mesh = keras.distribution.DeviceMesh((1, 2), ("data", "model"))
+    layout = keras.distribution.LayoutMap(mesh)
+    layout[".*hidden/kernel"] = keras.distribution.TensorLayout((None, "model"))
+    return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="data")
+
+
+def trained(case: str, distribution: Any) -> keras.Model:
+    keras.distribution.set_distribution(distribution)
+    keras.utils.set_random_seed(0)
+    make, x = CASES[case]
+    model = make()
+    model.fit(x, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    return model
+
+
+def main() -> None:
+    distributions = (None, keras.distribution.DataParallel(), model_parallel())
+    weights = {
+        case: [[a.tolist() for a in trained(case, one).get_weights()] for one in distributions]
+        for case in CASES
+    }
+    model = trained("trail of window", distributions[-1])
+    kernel, slot = model.layers[0].kernel.value, model.optimizer.averages[0].value
+    same = "same" if kernel.sharding == slot.sharding else str(slot.sharding)
+    sharded = {"kernel": list(kernel.sharding.spec), "slot": same}
+    print(json.dumps({"weights": weights, "sharded": sharded}))
+
+
+if __name__ == "__main__":
+    main()
