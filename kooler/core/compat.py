@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 from keras.src.backend.common.global_state import set_global_attribute
-from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.losses.loss import unscale_loss_for_distribution
@@ -260,6 +260,14 @@ def mask_of(tensor: Any) -> Tensor | None:
     take none, stands in a dictionary by its `id`.
     """
     return get_keras_mask(tensor)
+
+
+def set_mask(tensor: Any, mask: Tensor) -> None:
+    """Makes a tensor carry a mask.
+
+    Relies on: `set_keras_mask`.
+    """
+    set_keras_mask(tensor, mask)
 
 
 # The trainer.

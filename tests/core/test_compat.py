@@ -229,6 +229,13 @@ def test_mask_of() -> None:
     assert compat.mask_of(ops.ones(2)) is None
 
 
+def test_set_mask() -> None:
+    tensor = ops.ones((1, 2))
+    compat.set_mask(tensor, ops.convert_to_tensor([[True, False]]))
+
+    assert ops.convert_to_numpy(compat.mask_of(tensor)).tolist() == [[True, False]]
+
+
 def test_compute_loss() -> None:
     class WithoutTraining(keras.Model):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):  # type: ignore

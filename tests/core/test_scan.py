@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from kooler.core.differentiate import differentiate
-from kooler.core.scan import scan
+from kooler.core.scan import repeat, scan
 from tests.conftest import BACKEND
 
 PARTS = np.arange(12, dtype="float32").reshape(4, 3)
@@ -57,3 +57,36 @@ def test_a_gradient_is_taken_inside_of_the_loop() -> None:
 
     assert ops.convert_to_numpy(total).tolist() == [36.0, 44.0, 52.0]
     assert ops.convert_to_numpy(sums).tolist() == [6.0, 24.0, 42.0, 60.0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_repeat_cuts_its_own_parts(count: int) -> None:
+    def turn(total: Any, index: Any) -> Any:
+        part = ops.take(ops.convert_to_tensor(PARTS), index, axis=0)
+        return total + part, {"row": part}
+
+    total, outputs = repeat(turn, ops.zeros(3), count, {"row": ops.ones(3)})
+
+    assert ops.convert_to_numpy(total).tolist() == PARTS[:count].sum(0).tolist()
+    assert ops.convert_to_numpy(outputs["row"]).tolist() == PARTS[:count].tolist()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere the number of turns is known")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_number_of_turns_may_depend_on_the_data(compiled: bool) -> None:
+    import tensorflow as tf
+
+    @tf.function(
+        jit_compile=compiled, reduce_retracing=True, input_signature=[tf.TensorSpec((None, 3))]
+    )
+    def run(x: Any) -> Any:
+        def turn(total: Any, index: Any) -> Any:
+            pair = tf.gather(x, 1 + 2 * index + tf.range(2))
+            return total + tf.reduce_sum(pair, 0), pair
+
+        return repeat(turn, tf.zeros(3), (tf.shape(x)[0] - 1) // 2, x[:1])
+
+    for rows in (1, 3, 5):
+        total, pairs = run(tf.ones((rows, 3)))
+        assert total.numpy().tolist() == [rows - 1.0] * 3
+        assert pairs.numpy().reshape(-1, 3).shape == (rows - 1, 3)
