@@ -41,13 +41,8 @@ def test_the_reported_loss_is_the_whole() -> None:
     assert logs["loss"] == pytest.approx(penalized(before), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        "sparse_categorical_crossentropy",
-        pytest.param("categorical_crossentropy", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy"])
 def test_crossentropies_are_twice_differentiable(loss: str) -> None:
     """∇L of softmax regression is xᵀ(p − y)/n; the penalty is checked by differences."""
     x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")

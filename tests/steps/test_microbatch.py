@@ -159,6 +159,7 @@ def test_batch_statistics_are_warned_of() -> None:
         Microbatch(4).inject(net)
 
 
+@pytest.mark.slow
 def test_activity_regularizers_with_masks_are_warned_of() -> None:
     net = tagger(loss=SPARSE())
     net.layers[-1].activity_regularizer = keras.regularizers.L2(0.1)
