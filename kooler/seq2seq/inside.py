@@ -4,6 +4,7 @@ The title is put through the model as in training (teacher forced), in one gener
 attention and the probabilities are read off.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,11 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
+from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import ORDERS, layout, sentence_of, tokens_per_step
 from kooler.seq2seq.report_data import Attention, Growth, GrowthStep, WrittenToken
-from kooler.seq2seq.reserved_ids import EOS
+from kooler.seq2seq.reserved_ids import EOS, PAD
+from kooler.seq2seq.shapes import cached, rounded
 from kooler.seq2seq.writer import Writer
 
 
@@ -40,20 +43,12 @@ def look_inside(writer: Writer, source: list[int], target: list[int], order: str
         target: Ids of the title.
         order: The generation order.
     """
-    index = ops.convert_to_tensor(np.array([[ORDERS.index(order)]], "int32"))
-    model = writer.model
-
-    def run(source: Tensor, target: Tensor) -> Any:
-        streams = layout(target, index)
-        logits, attention = model.decode(streams, model.encode(source))
-        probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
-        chosen = ops.take_along_axis(probabilities, streams.targets[..., None], axis=-1)
-        looks = ops.mean(ops.cast(attention[-1], "float32"), axis=1)
-        return streams.targets[0, 0], chosen[0, 0, :, 0], looks[0]
-
-    rows = np.array([source], "int32"), np.array([[target]], "int32")
-    results = compiled(run, model.variables)(*rows)
-    return Stream(*(ops.convert_to_numpy(part)[: len(target) + 1] for part in results))
+    function = cached(writer.model, "inside", lambda: _inside_function(writer.model))
+    number = np.array([[ORDERS.index(order)]], "int32")
+    found = function(_padded(source)[None], _padded(target)[None, None], number)
+    ids, probabilities, attention = (ops.convert_to_numpy(part) for part in found)
+    end = len(target) + 1
+    return Stream(ids[:end], probabilities[:end], attention[:end, : len(source)])
 
 
 def attention_of(writer: Writer, text: str, title: str, order: str) -> Attention:
@@ -89,6 +84,27 @@ def growth_of(writer: Writer, text: str, title: str, order: str = "mid") -> Grow
         for first in range(0, len(tokens), width)
     ]
     return Growth(text, title, steps)
+
+
+def _inside_function(model: Seq2Seq) -> Callable[..., Any]:
+    """One title in the order of a number, compiled once for all orders."""
+
+    def function(source: Tensor, target: Tensor, order: Tensor) -> Any:
+        streams = layout(target, order)
+        logits, attention = model.decode(streams, model.encode(source))
+        probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
+        chosen = ops.take_along_axis(probabilities, streams.targets[..., None], axis=-1)
+        looks = ops.mean(ops.cast(attention[-1], "float32"), axis=1)
+        return streams.targets[0, 0], chosen[0, 0, :, 0], looks[0]
+
+    return compiled(function, model.variables)
+
+
+def _padded(ids: list[int]) -> np.ndarray:
+    """int32 ids in one of few lengths."""
+    row = np.full(rounded(len(ids)), PAD, "int32")
+    row[: len(ids)] = ids
+    return row
 
 
 def _labels(writer: Writer, ids: list[int]) -> list[str]:
