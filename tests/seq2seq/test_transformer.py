@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kooler.seq2seq.transformer import attend, sinusoids
+from kooler.seq2seq.transformer import DecoderLayer, attend, sinusoids
 
 
 def test_attention_is_softmax_of_scaled_products():
@@ -25,6 +25,20 @@ def test_a_row_that_may_look_nowhere_stays_finite():
     attended, _ = attend(ones, ones, ones, ops.zeros((1, 1, 2, 2), dtype="bool"))
 
     assert np.isfinite(ops.convert_to_numpy(attended)).all()
+
+
+def test_dropout_drops_what_each_part_adds_and_only_in_training():
+    layer = DecoderLayer(4, 2, 8, 0.9999999, "pre")
+    layer.build((None, 4))
+    x = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32"))
+    source = layer.source(x, ops.ones((2, 1, 1, 3), dtype="bool"))
+    mask = ops.ones((2, 1, 3, 3), dtype="bool")
+
+    dropped, _ = layer.call(x, mask, source, training=True)
+    whole, _ = layer.call(x, mask, source, training=False)
+
+    np.testing.assert_array_equal(ops.convert_to_numpy(dropped), ops.convert_to_numpy(x))
+    assert (abs(ops.convert_to_numpy(whole - x)) > 1e-4).all()
 
 
 def test_the_position_table_has_sines_then_cosines():
