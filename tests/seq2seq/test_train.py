@@ -40,14 +40,18 @@ from kooler.seq2seq.display import Silence
 from kooler.seq2seq.settings import Settings
 from kooler.seq2seq.train import train
 
-settings, files, run, resume, kill_at = json.loads(sys.argv[1])
+settings, files, runs = json.loads(sys.argv[1])
 
 class Display(Silence):
+    def __init__(self, kill_at):
+        self.kill_at = kill_at
+
     def step(self, step):
-        if step.update == kill_at:
+        if step.update == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-train(Settings(**settings), *files, run, resume=resume, display=Display())
+for run, resume, kill_at in runs:
+    train(Settings(**settings), *files, run, resume=resume, display=Display(kill_at))
 """
 
 
@@ -97,12 +101,12 @@ def without_computing(monkeypatch):
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_same(files, tmp_path, environment):
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    straight, killed = str(tmp_path / "straight"), str(tmp_path / "killed")
 
-    assert train_apart(files, straight, environment) == 0
-    assert train_apart(files, killed, environment, kill_at=7) == -signal.SIGKILL
+    whole, cut, rest = (straight, False, None), (killed, False, 7), (killed, True, None)
+    assert train_apart(files, environment, whole, cut) == -signal.SIGKILL
     assert RunDirectory(killed).checkpoints() == [4]
-    assert train_apart(files, killed, environment, resume=True) == 0
+    assert train_apart(files, environment, rest) == 0
 
     assert_same_run(RunDirectory(straight), RunDirectory(killed))
 
@@ -312,9 +316,9 @@ def test_a_training_needs_files(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def train_apart(files, run, environment, resume=False, kill_at=None):
-    """Trains in another process, which may kill itself; its exit code."""
-    arguments = json.dumps([SETTINGS, files, str(run), resume, kill_at])
+def train_apart(files, environment, *runs):
+    """Trains (directory, resume, kill at) in another process; its exit code."""
+    arguments = json.dumps([SETTINGS, files, runs])
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, arguments],
         cwd=Path(__file__).parents[2],

@@ -42,20 +42,18 @@ def test_an_empty_text_gets_an_empty_title_and_the_others_keep_their_place(write
 
 
 def test_a_long_text_is_cut_and_counted(writer):
-    writer.cut = 0
-    long = "word " * 100
+    short, long = Writer(writer.model, writer.tokenizer, source_length=8), "word " * 100
+    start = short.tokenizer.decode(short.encode(long))
 
-    start = writer.tokenizer.decode(writer.encode(long))
+    titles = [short.write([text], order="mid", beam_size=1) for text in (start, long)]
 
-    titles = writer.write([start, long], order="mid", beam_size=1)
-
-    assert writer.cut == 1
-    assert len(writer.encode(long)) == writer.source_length
+    assert short.cut == 1
+    assert len(short.encode(long)) == 8
     assert titles[0] == titles[1]
 
 
 def test_never_seen_characters_are_texts_like_others(writer):
-    titles = writer.write(["🎉 火 ∫ \u200b"], order="mid", beam_size=1)
+    titles = writer.write(["🎉火"], order="mid", beam_size=1)
 
     assert isinstance(titles[0][0].text, str)
 
