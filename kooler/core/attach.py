@@ -9,7 +9,8 @@ model is looked at, and if kooler has anything to do for it, *that instance* get
   Otherwise Keras's own step runs, untouched.
 - its own `fit`, which adds one callback in front of the others and then runs Keras's `fit`: the
   callback tells wrappers the end of an epoch (before validation, and before anybody saves) and of
-  `fit`.
+  `fit`; and its own `evaluate` and `predict`, after which, however they end, the weights are back
+  that a callback exchanged for others (`lending.py`).
 
 Compiling with a plain optimizer takes both away again, `remove` of the last technique too.
 
@@ -35,7 +36,7 @@ import keras
 
 from kooler.core import compat, step
 from kooler.core.batch import Batch, Data, applying, recording
-from kooler.core.ends import fit_telling
+from kooler.core.ends import fit_telling, returning_method
 from kooler.core.replicas import replica_count
 from kooler.core.rows import look_up
 from kooler.core.technique import Plan, Technique
@@ -57,6 +58,11 @@ class Attachable:
     """Whether `report()` gives entries for the logs of each step."""
 
     inner_optimizer: Any
+
+    @property
+    def sees_state(self) -> bool:
+        """Whether it reads BatchNorm's statistics in `apply`; on JAX, Keras's step hides them."""
+        return False
 
     def bind(self, model: Any) -> None:
         """Hears which model it belongs to, after every `compile` and before it is built."""
@@ -81,6 +87,13 @@ class Attachable:
             [n, dimension]
         """
         return look_up(table, ids)
+
+    def alternatives(self) -> dict[str, list[tuple[Any, Any]]]:
+        """Other values for the variables of the model, by name: pairs of a variable and a slot.
+
+        `kooler.callbacks.averaged_weights(model, name)` puts them in place.
+        """
+        return {}
 
     def report(self) -> dict[str, Tensor]:
         """Entries for the logs, inside of the compiled step, after the update."""
@@ -125,7 +138,10 @@ class Attachment:
         _check_rows_pass(getattr(model, "optimizer", None))
         for wrapper in wrappers:
             wrapper.bind(model)
-        _set(model, "fit", fit_telling(model, settle) if wrappers or self.techniques else None)
+        needed = bool(wrappers or self.techniques)
+        _set(model, "fit", fit_telling(model, settle) if needed else None)
+        for name in ("evaluate", "predict"):
+            _set(model, name, returning_method(model, name) if needed else None)
         if _set(model, "train_step", self._train_step_for(model, wrappers)):
             model.train_function = None
         if not wrappers and not self.techniques:
@@ -135,7 +151,7 @@ class Attachment:
         self, model: Any, wrappers: Sequence[Attachable]
     ) -> Callable[..., Any] | None:
         by_rows = any(one.by_rows for one in wrappers)
-        asked = any(one.needs_batch or one.reports for one in wrappers)
+        asked = any(one.needs_batch or one.reports or one.sees_state for one in wrappers)
         if not (self.techniques or by_rows or asked):
             return None
         if compat.has_own(model, "train_step"):

@@ -7,6 +7,7 @@ named by the test that fails.  Nothing here is a technique.
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.trainers.data_adapters import get_data_adapter
 from keras.src.trainers.trainer import Trainer
 from keras.src.utils.tracking import DotNotTrackScope, is_tracking_enabled
 
@@ -164,6 +166,18 @@ def layout_of(variable: Any) -> Any:
     return getattr(variable, "_layout", None)
 
 
+def move_by_torch(variables: Sequence[Any], goals: Sequence[Tensor], rate: float) -> None:
+    """Moves variables a part of the way to their goals, all in one kernel; exact at both ends.
+
+    Relies on: `torch._foreach_lerp_`, as Keras's own optimizers on others of its family.
+    """
+    import torch
+
+    own = [variable.value.data for variable in variables]
+    goals = [goal.detach().to(one.dtype) for goal, one in zip(goals, own, strict=True)]
+    torch._foreach_lerp_(own, goals, rate)
+
+
 def exchange_optimizer(model: Any, old: Any, new: Any) -> None:
     """Puts `new` where `old` stands in a compiled model, also in what `model.save` writes.
 
@@ -188,13 +202,36 @@ def scope_value(variable: Any) -> Tensor:
     Relies on: `StatelessScope.original_scope`, by which nested scopes are chained; Keras itself
     looks only into the innermost, and on JAX the others hold the only true values.
     """
+    value = _value_in_scopes(variable)
+    return variable.value if value is None else value
+
+
+def visible_value(variable: Any) -> Tensor | None:
+    """The same, but None on JAX within a step that hides the variable from the optimizer.
+
+    Relies on: `get_stateless_scope`; Keras's own JAX step hands only trainable weights on.
+    """
+    if keras.backend.backend() != "jax" or not _in_step():
+        return variable.value
+    return _value_in_scopes(variable)
+
+
+def _in_step() -> bool:
+    """Whether any scope around us is that of a step, and not only of a condition outside of one."""
+    scope = get_stateless_scope()
+    while scope is not None and isinstance(scope, _Inheriting):
+        scope = scope.original_scope
+    return scope is not None
+
+
+def _value_in_scopes(variable: Any) -> Tensor | None:
     scope = get_stateless_scope()
     while scope is not None:
         value = scope.get_current_value(variable)
         if value is not None:
             return value
         scope = scope.original_scope
-    return variable.value
+    return None
 
 
 def inheriting_scope(pairs: Sequence[tuple[Any, Tensor]]) -> keras.StatelessScope:
@@ -207,12 +244,16 @@ def inheriting_scope(pairs: Sequence[tuple[Any, Tensor]]) -> keras.StatelessScop
     while scope is not None:
         inherited.append(scope.state_mapping)
         scope = scope.original_scope
-    inner = keras.StatelessScope(list(pairs))
+    inner = _Inheriting(list(pairs))
     own = inner.state_mapping
     inner.state_mapping = {}
     for mapping in [*reversed(inherited), own]:
         inner.state_mapping.update(mapping)
     return inner
+
+
+class _Inheriting(keras.StatelessScope):
+    """A scope of our own."""
 
 
 def separate_buffers(variables: Iterable[Any]) -> None:
@@ -235,9 +276,13 @@ def separate_buffers(variables: Iterable[Any]) -> None:
 
 @contextlib.contextmanager
 def kept_values(model: Any) -> Iterator[None]:
-    """If an exception leaves variables of a model without a value on JAX, they get their old one.
+    """If an exception leaves variables of a model without a value on JAX, they get one.
 
-    Relies on: `Variable._value`, which Keras's JAX trainer sets to None during `fit`.
+    The one that they had before, or where that was donated to a step, the one after the last step
+    that ended.
+
+    Relies on: `Variable._value`, which Keras's JAX trainer sets to None while it runs, and
+    `_jax_state`, where it keeps the values meanwhile.
     """
     if keras.backend.backend() != "jax":
         yield
@@ -248,9 +293,20 @@ def kept_values(model: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for variable, value in zip(variables, before, strict=True):
-            if variable._value is None and value is not None and not value.is_deleted():
-                variable._value = value
+        pairs = list(zip(variables, before, strict=True))
+        if any(now._value is None and old is not None for now, old in pairs):
+            _restore(model, pairs)
+
+
+def _restore(model: Any, pairs: list[tuple[Any, Any]]) -> None:
+    for variable, value in pairs:
+        if variable._value is None and value is not None and not value.is_deleted():
+            variable._value = value
+    running = keras.tree.flatten(getattr(model, "_jax_state", None) or {})
+    missing = any(variable._value is None for variable, _ in pairs)
+    if missing and not any(value.is_deleted() for value in running):
+        model.jax_state_sync()
+    model._jax_state, model._jax_state_synced = None, True
 
 
 def mask_of(tensor: Any) -> Tensor | None:
@@ -374,6 +430,37 @@ def is_recomputed(layer: Any) -> bool:
     Relies on: `Operation._remat_mode`, set from `keras.RematScope`.
     """
     return getattr(layer, "_remat_mode", None) is not None
+
+
+def moving_state(model: Any) -> list[Any]:
+    """The floating-point variables that the layers of a model move themselves, each once.
+
+    Statistics of normalisation above all.  Not frozen weights, seeds, metrics.
+
+    Relies on: `Layer._non_trainable_variables`, which has the variables that were made with
+    `trainable=False`, and not those that were frozen later.
+    """
+    found = {}
+    for layer in model._flatten_layers():
+        for variable in layer._non_trainable_variables:
+            if keras.backend.is_float_dtype(variable.dtype):
+                found[id(variable)] = variable
+    return list(found.values())
+
+
+def batches_of(data: Any, batch_size: int) -> Iterator[Any]:
+    """The inputs of a model batch by batch, from anything that `fit` takes, as NumPy arrays.
+
+    Relies on: `get_data_adapter`, which Keras's trainers begin with, and `DataAdapter`.
+    """
+    arrays = data if isinstance(data, tuple) else (data,)
+    adapter = get_data_adapter(*arrays, batch_size=batch_size)
+    adapter.on_epoch_begin()
+    try:
+        for batch in itertools.islice(adapter.get_numpy_iterator(), adapter.num_batches):
+            yield keras.utils.unpack_x_y_sample_weight(batch)[0]
+    finally:
+        adapter.on_epoch_end()
 
 
 def autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:

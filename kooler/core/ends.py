@@ -7,7 +7,8 @@ yet.
 
 The model outlives an exception, too: on JAX, Keras takes the values out of the variables for the
 time of `fit`, and where the first step fails (while it is traced) never puts them back.  This `fit`
-does.
+does, and `evaluate` and `predict` do; and what a callback lent to the model (`lending.py`) is given
+back.
 """
 
 import functools
@@ -17,7 +18,7 @@ from typing import Any
 
 import keras
 
-from kooler.core import compat
+from kooler.core import lending
 
 Tell = Callable[[Any, str], None]
 
@@ -48,10 +49,22 @@ def fit_telling(model: Any, tell: Tell) -> Callable[..., Any]:
         if "callbacks" not in signature.parameters:
             arguments = arguments.setdefault(others[0], {})
         arguments["callbacks"] = _with_ours_first(arguments.get("callbacks"), tell)
-        with compat.kept_values(model):
+        with lending.returning(model):
             return fit(*bound.args, **bound.kwargs)
 
     return fit_and_tell
+
+
+def returning_method(model: Any, name: str) -> Callable[..., Any]:
+    """`evaluate` or `predict` of a model's class, after which the model is as it was before."""
+    method = getattr(type(model), name)
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with lending.returning(model):
+            return method(model, *args, **kwargs)
+
+    return run
 
 
 def _with_ours_first(callbacks: Any, tell: Tell) -> Any:

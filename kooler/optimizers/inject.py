@@ -38,6 +38,7 @@ def inject(model: Any, wrapper: Any, **arguments: Any) -> Any:
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
         old = old.inner_optimizer
     new = wrapper.around(old, **arguments)
+    new.bind(model)
     if old.built:
         new.build(model.trainable_variables)
     compat.exchange_optimizer(model, old, new)

@@ -176,6 +176,14 @@ def test_layout_of() -> None:
     assert compat.layout_of(keras.Variable([1.0])) is None
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="a kernel of PyTorch's")
+def test_move_by_torch() -> None:
+    a, b = keras.Variable([1.0]), keras.Variable([3.0])
+    compat.move_by_torch([a, b], [ops.ones(1) * 2, ops.cast(ops.ones(1) * 5, "bfloat16")], 0.5)
+
+    assert [ops.convert_to_numpy(v).tolist() for v in (a, b)] == [[1.5], [4.0]]
+
+
 def test_scope_value() -> None:
     a, b, c = (keras.Variable([float(i)]) for i in range(3))
     with keras.StatelessScope([(a, ops.ones(1) * 7)]), keras.StatelessScope([(b, ops.ones(1) * 8)]):
@@ -217,6 +225,22 @@ def test_kept_values() -> None:
         for variable in model.variables:
             variable._value = None
         raise KeyError
+
+    assert [a.tolist() for a in model.get_weights()] == [a.tolist() for a in before]
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX takes the values out of the variables")
+def test_kept_values_are_those_of_the_last_step_where_the_old_were_donated() -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            raise KeyError
+
+    model = small_model()
+    model.train_on_batch(X, Y)
+    before = model.get_weights()
+    with pytest.raises(KeyError), compat.kept_values(model):
+        model.evaluate(X, Y, verbose=0, callbacks=[Stop()])
+    model.jax_state_sync()  # nothing waits any more
 
     assert [a.tolist() for a in model.get_weights()] == [a.tolist() for a in before]
 
@@ -338,3 +362,52 @@ def test_is_recomputed() -> None:
 
     assert compat.is_recomputed(inside)
     assert not compat.is_recomputed(keras.layers.Dense(1))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere variables hold their own values")
+def test_visible_value() -> None:
+    a, b = keras.Variable([1.0]), keras.Variable([2.0])
+    with keras.StatelessScope([(a, ops.ones(1) * 7)]), keras.StatelessScope():
+        inside = [compat.visible_value(variable) for variable in (a, b)]
+    with compat.inheriting_scope([(a, ops.ones(1) * 7)]):
+        outside_of_a_step = compat.visible_value(b)
+
+    assert float(inside[0][0]) == 7.0
+    assert inside[1] is None
+    assert float(outside_of_a_step[0]) == 2.0
+    assert float(compat.visible_value(b)[0]) == 2.0
+
+
+def test_moving_state() -> None:
+    norm = keras.layers.BatchNormalization()
+    frozen = keras.layers.Dense(2)
+    inner = keras.Sequential([keras.Input((2,)), frozen, norm, keras.layers.Dropout(0.5), norm])
+    model = keras.Sequential([keras.Input((2,)), inner, inner])
+    frozen.trainable = False
+
+    assert [id(v) for v in compat.moving_state(model)] == [
+        id(norm.moving_mean),
+        id(norm.moving_variance),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["array", "pair", "dictionary", "data set", "generator"])
+def test_batches_of(kind: str) -> None:
+    class Pairs(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Any:
+            return x[2 * index : 2 * index + 2], None
+
+    x = np.arange(4.0)[:, None]
+    data = {
+        "array": x,
+        "pair": (x, x + 1),
+        "dictionary": {"a": x},
+        "data set": Pairs(),
+        "generator": ((x[i : i + 2], x[i : i + 2]) for i in (0, 2)),
+    }[kind]
+    batches = [keras.tree.flatten(batch)[0] for batch in compat.batches_of(data, 2)]
+
+    assert [np.asarray(batch).ravel().tolist() for batch in batches] == [[0, 1], [2, 3]]
