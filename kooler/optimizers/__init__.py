@@ -2,19 +2,26 @@
 
 from kooler.optimizers import transforms
 from kooler.optimizers.accumulate import Accumulate
+from kooler.optimizers.averages import EMA, SWA
 from kooler.optimizers.gradient_transform import GradientTransform
 from kooler.optimizers.inject import inject
 from kooler.optimizers.layer_decay import layer_decay
 from kooler.optimizers.learning_rate_multiplier import LearningRateMultiplier
 from kooler.optimizers.lookahead import Lookahead
+from kooler.optimizers.power_ema import PowerEMA
+from kooler.optimizers.weight_average import WeightAverage
 from kooler.optimizers.wrapper import OptimizerWrapper
 
 __all__ = [
+    "EMA",
+    "SWA",
     "Accumulate",
     "GradientTransform",
     "LearningRateMultiplier",
     "Lookahead",
     "OptimizerWrapper",
+    "PowerEMA",
+    "WeightAverage",
     "inject",
     "layer_decay",
     "transforms",

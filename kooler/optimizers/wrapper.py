@@ -364,7 +364,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
     def _slot_for(self, variable: Any, name: str, initializer: Any, dtype: str | None) -> Any:
         start = initializer
         if initializer == "copy":  # another optimizer's slot may have no value before it is used
-            start = _CopyOf(variable) if id(variable) in self._book.index else "zeros"
+            start = CopyOf(variable) if id(variable) in self._book.index else "zeros"
         if dtype in (None, variable.dtype):
             return self.add_variable_from_reference(variable, name=name, initializer=start)
         path = variable.path.replace("/", "_")
@@ -390,7 +390,7 @@ class _Book:
         self.copies: list[tuple[Any, Any]] = []  # (slot, variable)
 
 
-class _CopyOf(keras.initializers.Initializer):
+class CopyOf(keras.initializers.Initializer):
     """Starts a slot at the value of a variable, in a buffer of its own.
 
     TensorFlow builds optimizers inside of the traced step: the value is read outside of it.
@@ -400,6 +400,7 @@ class _CopyOf(keras.initializers.Initializer):
         self.variable = variable
 
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
+        """A copy of the value."""
         value = self.variable.value
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf

@@ -4,15 +4,20 @@ Each alone and the nestings that people use run every day, all ordered pairs wit
 """
 
 from kooler.optimizers import (
+    EMA,
+    SWA,
     Accumulate,
     GradientTransform,
     LearningRateMultiplier,
     Lookahead,
+    PowerEMA,
+    WeightAverage,
     transforms,
 )
 from tests.optimizers.conformance import Case, compose, pairs
 from tests.optimizers.oracles import (
     AccumulateOracle,
+    AverageOracle,
     ClipOracle,
     LookaheadOracle,
     MultiplierOracle,
@@ -59,8 +64,31 @@ CLIP = Case(
         inner, transforms.skip_nonfinite(), transforms.clip_by_global_norm(1e9)
     ),
 )
+AVERAGE = Case(
+    "average",
+    lambda inner: WeightAverage(
+        inner,
+        {
+            "ema": EMA(0.75),
+            "power": PowerEMA(0.1, every=2),
+            "swa": SWA(start=2, every=3),
+            "warm": EMA(half_life=2, warmup=True),
+        },
+    ),
+    lambda inner: AverageOracle(
+        inner,
+        {
+            "ema": lambda t: 0.25,
+            "power": lambda t: 1.0 if t < 2 else (1 - (1 - 2 / t) ** 7.93722) * (t % 2 == 0),
+            "swa": lambda t: 1.0 if t < 5 else 3 / (t - 2) * ((t - 2) % 3 == 0),
+            "warm": lambda t: max(1 - 0.5**0.5, t ** (-2 / 3)),
+        },
+    ),
+    neutral=lambda inner: WeightAverage(inner, EMA(0.9)),
+    state=("average_slots",),
+)
 TOYS = [NOTHING, TRAIL, WINDOW]
-TECHNIQUES = [ACCUMULATE, LOOKAHEAD, MULTIPLIER, CLIP]
+TECHNIQUES = [ACCUMULATE, LOOKAHEAD, MULTIPLIER, CLIP, AVERAGE]
 POPULAR = [
     compose(TRAIL, WINDOW),
     compose(WINDOW, TRAIL),
@@ -70,6 +98,9 @@ POPULAR = [
     compose(ACCUMULATE, MULTIPLIER),
     compose(ACCUMULATE, CLIP),
     compose(CLIP, ACCUMULATE, LOOKAHEAD),
+    compose(AVERAGE, ACCUMULATE),
+    compose(ACCUMULATE, AVERAGE),
+    compose(AVERAGE, LOOKAHEAD, ACCUMULATE),
 ]
 SINGLE = [*TOYS, *TECHNIQUES]
 DAILY = {case.name: case for case in [*SINGLE, *POPULAR]}

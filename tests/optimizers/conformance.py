@@ -149,7 +149,8 @@ def compare_state(case: Case, step: int, optimizer: Any, oracle: Any, tolerance:
         (owner,) = [one for one in wrappers_in(optimizer) if hasattr(one, name)]
         label = f"{case.name}, step {step + 1}, {name}"
         if expected[name]:  # an inner oracle makes its state when the first gradient reaches it
-            compare(label, getattr(owner, name), expected[name], tolerance)
+            state = keras.tree.flatten(getattr(owner, name))
+            compare(label, state, expected[name], tolerance)
 
 
 def compare(

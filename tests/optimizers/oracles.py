@@ -7,6 +7,7 @@ An oracle wraps another as the wrapper it describes does, and counts with Python
     oracle.state()                                            # by name, like the wrapper's slots
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -227,3 +228,33 @@ class LookaheadOracle(Oracle):
 
     def state(self) -> dict[str, Arrays]:
         return {**self.inner.state(), "slow": self.slow}
+
+
+class AverageOracle(Oracle):
+    """a ← a + r(t)·(w − a) at update t = 1, 2, …; a starts at the weights of the first gradient."""
+
+    def __init__(self, inner: Any, rates: dict[str, Callable[[int], float]]) -> None:
+        super().__init__(inner)
+        self.rates = rates
+        self.averages: dict[str, Arrays] = {}
+        self.updates = 0
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        self.averages = self.averages or {name: [w.copy() for w in weights] for name in self.rates}
+        count = self.iterations
+        return self._follow(count, self.inner.apply(gradients, weights, weight))
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self._follow(self.iterations, self.inner.flush(weights))
+
+    def _follow(self, count: int, weights: Arrays) -> Arrays:
+        if self.iterations > count:
+            self.updates += 1
+            for name, rate in self.rates.items():
+                pairs = zip(self.averages[name], weights, strict=True)
+                self.averages[name] = [a + rate(self.updates) * (w - a) for a, w in pairs]
+        return weights
+
+    def state(self) -> dict[str, Arrays]:
+        flat = [average for name in sorted(self.averages) for average in self.averages[name]]
+        return {**self.inner.state(), "average_slots": flat}
