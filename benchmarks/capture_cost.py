@@ -1,8 +1,10 @@
 """What do captured and reparametrised models cost beside plain ones?
 
     KERAS_BACKEND=jax python benchmarks/capture_cost.py [--rounds 15] [--batches 20] [--width 256]
+                                                        [--train]
 
-A stack of self-attention blocks predicts the same batches in several ways, in turn, `rounds` times.
+A stack of self-attention blocks predicts (with `--train`: trains on) the same batches in several
+ways, in turn, `rounds` times.
 Printed for each way: the median processor time of a batch, the median over the rounds of the ratio
 to the plain model in the same round, with the quartiles; and on JAX, which counts them, the ratio
 of the operations of the compiled program.
@@ -17,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kooler.layers import Orthogonal, SpectralNorm, WeightNorm, reparametrize
 from kooler.models import Capture
 
 LENGTH = 32
@@ -60,13 +63,31 @@ def ways(width: int) -> dict[str, Any]:
         "all scores captured": Capture(model(width), SCORES),
         "only the first block": Capture(model(width), "block_0", output=False),
         "a patch that does nothing": Capture(model(width), [], patch={"block_1": lambda x: x}),
+        "weight norm": reparametrize(model(width), "kernel$", WeightNorm()),
+        "spectral norm": reparametrize(model(width), "kernel$", SpectralNorm()),
+        "orthogonal queries": reparametrize(model(width), "query/kernel$", Orthogonal()),
     }
 
 
-def milliseconds(predict: Callable[..., Any], x: np.ndarray) -> float:
+def runner(one: Any, train: bool) -> Callable[..., Any]:
+    """What is timed: `predict`, or a `fit` with a loss on all that the model returns."""
+    if not train:
+        return one.predict
+    one.compile(keras.optimizers.SGD(1e-6), loss="mse")
+    targets: dict[int, Any] = {}
+
+    def fit(x: np.ndarray, **arguments: Any) -> None:
+        if id(x) not in targets:
+            targets[id(x)] = keras.tree.map_structure(np.zeros_like, one.predict(x, **arguments))
+        one.fit(x, targets[id(x)], **arguments)
+
+    return fit
+
+
+def milliseconds(run: Callable[..., Any], x: np.ndarray) -> float:
     """The processor time of a batch."""
     start = time.process_time()
-    predict(x, batch_size=BATCH, verbose=0)
+    run(x, batch_size=BATCH, verbose=0)
     return 1000 * (time.process_time() - start) / (len(x) // BATCH)
 
 
@@ -87,15 +108,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
     shape = (BATCH * options.batches, LENGTH, options.width)
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
     models = ways(options.width)
-    for one in models.values():
-        milliseconds(one.predict, x)  # compiles
+    runs = {way: runner(one, options.train) for way, one in models.items()}
+    for run in runs.values():
+        milliseconds(run, x)  # compiles
     rounds = [
-        {way: milliseconds(one.predict, x) for way, one in models.items()}
-        for _ in range(options.rounds)
+        {way: milliseconds(run, x) for way, run in runs.items()} for _ in range(options.rounds)
     ]
     plain = operations(models["plain"], x)
     print(f"{keras.backend.backend()}, width {options.width}, {options.rounds} rounds")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
-from keras.src.backend.common.global_state import set_global_attribute
+from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
@@ -461,6 +461,167 @@ def batches_of(data: Any, batch_size: int) -> Iterator[Any]:
             yield keras.utils.unpack_x_y_sample_weight(batch)[0]
     finally:
         adapter.on_epoch_end()
+
+
+# Weights that are computed.
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """The variables of a layer without those of the layers below, in the order of saving.
+
+    Relies on: `Layer._trainable_variables` and `_non_trainable_variables`.
+    """
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def made_trainable(layer: Any) -> list[Any]:
+    """The variables that a layer itself made to be trained, frozen or not.
+
+    Relies on: `Layer._trainable_variables`.
+    """
+    return list(layer._trainable_variables)
+
+
+@contextlib.contextmanager
+def listed(layer: Any, index: int, variable: Any, *, replace: bool) -> Iterator[None]:
+    """Meanwhile `variable` stands among the trainable ones of a layer, at or before an index.
+
+    Relies on: `Layer._trainable_variables`, which saving and loading read.
+    """
+    variables = layer._trainable_variables
+    before = list(variables)
+    variables[index : index + replace] = [variable]
+    try:
+        yield
+    finally:
+        variables[:] = before
+
+
+def untrack_variable(layer: Any, variable: Any) -> None:
+    """Takes a variable away from its layer.
+
+    Relies on: `Layer._untrack_variable`.
+    """
+    layer._untrack_variable(variable)
+
+
+def track_variable(layer: Any, variable: Any, index: int) -> None:
+    """Gives a layer a trainable variable, at its old place.
+
+    Relies on: `Layer._track_variable`, `_tracker` and `_trainable_variables`.
+    """
+    with _unlocked(layer):
+        layer._track_variable(variable)
+    variables = layer._trainable_variables
+    variables.insert(index, variables.pop())
+
+
+def add_sublayer(layer: Any, name: str, sublayer: Any) -> None:
+    """Puts a layer below a layer that is built.
+
+    Relies on: `Layer._tracker`, which is locked once a layer is built.
+    """
+    with _unlocked(layer):
+        setattr(layer, name, sublayer)
+
+
+def remove_sublayer(layer: Any, name: str) -> None:
+    """Takes a layer away again.
+
+    Relies on: `Layer._tracker.untrack`.
+    """
+    with _unlocked(layer):
+        layer._tracker.untrack(getattr(layer, name))
+        delattr(layer, name)
+
+
+@contextlib.contextmanager
+def _unlocked(layer: Any) -> Iterator[None]:
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        if locked:
+            layer._tracker.lock()
+
+
+def is_training() -> bool:
+    """Whether the call of a layer that runs now is one of training.
+
+    Relies on: the call context, in which `Layer.__call__` hands `training` on to inner layers.
+    """
+    context = get_global_attribute("current_call_ctx")
+    return context is not None and context.get_value("training") is True
+
+
+class DerivedVariable(keras.Variable):
+    """A variable without a value of its own, for the place in a layer where a weight stood.
+
+    Relies on: layers and operations take the value of any `keras.Variable` by `value`, and the
+    attributes that `Variable.__init__` sets.
+
+    Args:
+        like: The variable whose name, path, shape and dtype it has.
+        compute: Gives the value.
+        assign: Takes a value.
+        sources: The variables it is computed from; they say whether it is trainable.
+    """
+
+    def __init__(
+        self,
+        like: Any,
+        compute: Callable[[], Tensor],
+        assign: Callable[[Tensor], None],
+        sources: Sequence[Any],
+    ) -> None:
+        for name in _VARIABLE_ATTRIBUTES:
+            object.__setattr__(self, name, getattr(like, name, None))
+        for name in ("_value", "_initializer", "_regularizer", "_constraint"):
+            object.__setattr__(self, name, None)
+        object.__setattr__(self, "_overwrite_with_gradient", False)
+        self.compute = compute
+        self.take = assign
+        self.sources = sources
+
+    @property
+    def value(self) -> Tensor:
+        """What it is computed to be now."""
+        return self._maybe_autocast(self.compute())
+
+    def assign(self, value: Any) -> Tensor:
+        """Sets the variables it is computed from, so that it has this value."""
+        value = self._convert_to_tensor(value, dtype=self._dtype)
+        if tuple(value.shape) != tuple(self._shape):
+            raise ValueError(
+                f"The weight {self._path!r} has the shape {tuple(self._shape)}, so no value of "
+                f"shape {tuple(value.shape)} can be assigned to it."
+            )
+        self.take(value)
+        return value
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of its sources is trained."""
+        return any(source.trainable for source in self.sources)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for source in self.sources:
+            source.trainable = value
+
+
+_VARIABLE_ATTRIBUTES = (
+    "_name",
+    "_path",
+    "_shape",
+    "_ndim",
+    "_dtype",
+    "_autocast",
+    "_aggregation",
+    "_synchronization",
+    "_layout",
+)
 
 
 def autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:

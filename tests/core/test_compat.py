@@ -411,3 +411,89 @@ def test_batches_of(kind: str) -> None:
     batches = [keras.tree.flatten(batch)[0] for batch in compat.batches_of(data, 2)]
 
     assert [np.asarray(batch).ravel().tolist() for batch in batches] == [[0, 1], [2, 3]]
+
+
+def built_dense() -> Any:
+    dense = keras.layers.Dense(2, name="dense")
+    dense.build((None, 3))
+    return dense
+
+
+def test_own_variables_and_made_trainable() -> None:
+    normalization = keras.layers.BatchNormalization()
+    normalization.build((None, 2))
+    normalization.trainable = False
+
+    assert [one.name for one in compat.made_trainable(normalization)] == ["gamma", "beta"]
+    assert [one.name for one in compat.own_variables(normalization)] == [
+        *("gamma", "beta", "moving_mean", "moving_variance")
+    ]
+    assert compat.own_variables(keras.Sequential([keras.Input((3,)), built_dense()])) == []
+
+
+@pytest.mark.parametrize(("replace", "names"), [(True, ["x", "bias"]), (False, ["x", "kernel"])])
+def test_listed(replace: bool, names: list[str]) -> None:
+    dense = built_dense()
+    with compat.listed(dense, 0, keras.Variable([1.0], name="x"), replace=replace):
+        inside = [one.name for one in compat.own_variables(dense)]
+
+    assert inside[:2] == names
+    assert [one.name for one in compat.own_variables(dense)] == ["kernel", "bias"]
+
+
+def test_untrack_variable_and_track_variable() -> None:
+    dense = built_dense()
+    kernel = dense.kernel
+    compat.untrack_variable(dense, kernel)
+    without = list(dense.weights)
+    compat.track_variable(dense, kernel, 0)
+
+    assert without == [dense.bias]
+    assert dense.weights[0] is kernel
+
+
+def test_add_sublayer_and_remove_sublayer() -> None:
+    dense, below = built_dense(), built_dense()
+    compat.add_sublayer(dense, "below", below)
+    inside = len(dense.weights)
+    compat.remove_sublayer(dense, "below")
+
+    assert (inside, len(dense.weights)) == (4, 2)
+    assert compat.sublayers(dense) == []
+
+
+def test_is_training() -> None:
+    seen: list[bool] = []
+
+    class Asks(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            seen.append(compat.is_training())
+            return x
+
+    asks = Asks()
+    for training in (True, False, None):
+        asks(X, training=training)
+
+    assert seen == [True, False, False]
+    assert not compat.is_training()
+
+
+def test_derived_variable() -> None:
+    kernel = keras.Variable([[1.0, 2.0]], name="kernel")
+    taken: list[Any] = []
+    derived = compat.DerivedVariable(kernel, lambda: kernel.value * 3.0, taken.append, [kernel])
+    derived.assign([[5.0, 6.0]])
+    derived.trainable = False
+    with compat.autocast("bfloat16"):
+        low = keras.backend.standardize_dtype((derived * 1.0).dtype)
+
+    assert (derived.name, tuple(derived.shape), derived.dtype) == ("kernel", (1, 2), "float32")
+    np.testing.assert_array_equal(ops.convert_to_numpy(derived), [[3.0, 6.0]])
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ops.matmul(derived, [[1.0], [1.0]])), [[9.0]]
+    )
+    np.testing.assert_array_equal(ops.convert_to_numpy(taken[0]), [[5.0, 6.0]])
+    assert not kernel.trainable
+    assert low == "bfloat16"
+    with pytest.raises(ValueError, match=r"has the shape \(1, 2\), so no value of shape \(1,\)"):
+        derived.assign([1.0])
