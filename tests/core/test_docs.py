@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("capture", "gradient_transforms", "learning_rates")
+PAGES = ("capture", "gradient_transforms", "learning_rates", "reparametrize")
 
 
 def run_snippets(page: str) -> dict[str, Any]:
