@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("capture", "gradient_transforms", "learning_rates", "reparametrize")
+PAGES = (
+    "accumulate",
+    "capture",
+    "gradient_transforms",
+    "learning_rates",
+    "lookahead",
+    "reparametrize",
+)
 
 
 def run_snippets(page: str) -> dict[str, Any]:
