@@ -18,6 +18,8 @@ from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import ORDERS, check_order, layout
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, rounded, source_batches
 
+TOGETHER = 16  # sources scored at once: the logits of all candidates in all orders are large
+
 
 def score(
     model: Seq2Seq, source: Any, target: Any, *, order: str = "l2r", batch_size: int = 64
@@ -67,7 +69,11 @@ def candidate_scores(
         for place, ids in enumerate(candidates):
             padded[row, place, : len(ids)] = ids
     function = cached(model, ("score", orders), lambda: _score_function(model, orders))
-    return np.asarray(ops.convert_to_numpy(function(source, padded)))
+    parts = [
+        ops.convert_to_numpy(function(source[first : first + TOGETHER], padded[first:][:TOGETHER]))
+        for first in range(0, len(source), TOGETHER)
+    ]
+    return np.concatenate(parts)
 
 
 def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., Any]:
@@ -80,9 +86,10 @@ def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., An
         order = ops.convert_to_tensor(np.repeat(indices, most)[None])
         streams = layout(rows, order)
         logits, _ = model.decode(streams, model.encode(source))
-        log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-        chosen = ops.take_along_axis(log_probs, streams.targets[..., None], axis=-1)[..., 0]
-        total = ops.sum(ops.where(streams.weight > 0, chosen, 0.0), axis=-1)
+        logits = ops.cast(logits, "float32")
+        chosen = ops.take_along_axis(logits, streams.targets[..., None], axis=-1)[..., 0]
+        log_probs = chosen - ops.logsumexp(logits, axis=-1)
+        total = ops.sum(ops.where(streams.weight > 0, log_probs, 0.0), axis=-1)
         return ops.reshape(total, (batch, len(orders), most))
 
     return compiled(in_its_precision(model, function), model.variables)
