@@ -9,6 +9,7 @@ from kooler.optimizers.layer_decay import layer_decay
 from kooler.optimizers.learning_rate_multiplier import LearningRateMultiplier
 from kooler.optimizers.lookahead import Lookahead
 from kooler.optimizers.power_ema import PowerEMA
+from kooler.optimizers.synthesis import load_snapshots, save_snapshots, synthesize
 from kooler.optimizers.telemetry import Telemetry
 from kooler.optimizers.weight_average import WeightAverage
 from kooler.optimizers.wrapper import OptimizerWrapper
@@ -26,5 +27,8 @@ __all__ = [
     "WeightAverage",
     "inject",
     "layer_decay",
+    "load_snapshots",
+    "save_snapshots",
+    "synthesize",
     "transforms",
 ]
