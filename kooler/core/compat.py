@@ -17,6 +17,7 @@ from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.optimizers.base_optimizer import clip_by_global_norm
 from keras.src.trainers.data_adapters import get_data_adapter
 from keras.src.trainers.trainer import Trainer
 from keras.src.utils.tracking import DotNotTrackScope, is_tracking_enabled
@@ -116,12 +117,12 @@ def own_learning_rate(optimizer: Any) -> Any:
     return optimizer._learning_rate
 
 
-def clipped(optimizer: Any, gradients: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients, clipped as the settings of an optimizer say, to the bits that it would give.
+def clipped_by_global_norm(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
+    """The gradients, clipped by one norm, to the bits that a Keras optimizer would give.
 
-    Relies on: `BaseOptimizer._clip_gradients`.
+    Relies on: `clip_by_global_norm` of `base_optimizer`.
     """
-    return list(optimizer._clip_gradients(gradients))
+    return list(clip_by_global_norm(gradients, norm))
 
 
 def copy_decay_exclusions(old: Any, new: Any) -> None:

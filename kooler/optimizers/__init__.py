@@ -4,10 +4,12 @@ from kooler.optimizers import transforms
 from kooler.optimizers.accumulate import Accumulate
 from kooler.optimizers.averages import EMA, SWA
 from kooler.optimizers.gradient_transform import GradientTransform
+from kooler.optimizers.group import Group
 from kooler.optimizers.inject import inject
 from kooler.optimizers.layer_decay import layer_decay
 from kooler.optimizers.learning_rate_multiplier import LearningRateMultiplier
 from kooler.optimizers.lookahead import Lookahead
+from kooler.optimizers.param_groups import ParamGroups
 from kooler.optimizers.power_ema import PowerEMA
 from kooler.optimizers.synthesis import load_snapshots, save_snapshots, synthesize
 from kooler.optimizers.telemetry import Telemetry
@@ -19,9 +21,11 @@ __all__ = [
     "SWA",
     "Accumulate",
     "GradientTransform",
+    "Group",
     "LearningRateMultiplier",
     "Lookahead",
     "OptimizerWrapper",
+    "ParamGroups",
     "PowerEMA",
     "Telemetry",
     "WeightAverage",

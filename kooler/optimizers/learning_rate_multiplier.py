@@ -82,7 +82,7 @@ class LearningRateMultiplier(OptimizerWrapper):
             ValueError: There is no such selector, or its multiplier is a function.
         """
         rule = self._rule(selector)
-        number = _checked(selector, multiplier)
+        number = checked_multiplier(selector, multiplier)
         if callable(rule.value) or callable(number):
             raise ValueError(
                 f"Only a number can be exchanged for a number, but the multiplier of "
@@ -121,7 +121,10 @@ class LearningRateMultiplier(OptimizerWrapper):
         """The arguments; layers and variables become regular expressions."""
         variables = self._book.variables if self.built else ()
         multipliers = [
-            [selectors.as_config(rule.selector, variables), _as_config(rule)]
+            [
+                selectors.as_config(rule.selector, variables),
+                multiplier_as_config(rule.selector, rule.value),
+            ]
             for rule in self._rules
         ]
         return {**super().get_config(), "multipliers": multipliers}
@@ -160,12 +163,38 @@ class LearningRateMultiplier(OptimizerWrapper):
             )
 
 
+def checked_multiplier(selector: Any, value: Any) -> Multiplier:
+    """The multiplier, if it is one: a number ≥ 0 or a function."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if 0 <= float(value) < math.inf:
+            return float(value)
+    elif callable(value):
+        return value
+    raise ValueError(
+        f"The multiplier of {selectors.shown(selector)} must be a number ≥ 0 or a function of the "
+        f"number of updates, received {value!r}."
+    )
+
+
+def multiplier_as_config(selector: Any, value: Multiplier) -> Any:
+    """Writes a number or a function so that it can be saved."""
+    if not callable(value):
+        return value
+    if getattr(value, "__name__", "") == "<lambda>":
+        raise ValueError(
+            f"The multiplier of {selectors.shown(selector)} is a lambda, which cannot be saved. "
+            "Use a Keras learning rate schedule, or a named function under "
+            "@keras.saving.register_keras_serializable(); or save the weights only."
+        )
+    return keras.saving.serialize_keras_object(value)
+
+
 class _Rule:
     """A selector, what it is multiplied by, and the variable in which a number is kept."""
 
     def __init__(self, selector: Any, value: Any) -> None:
         self.selector = selector
-        self.value = _checked(selector, value)
+        self.value = checked_multiplier(selector, value)
         self.variable: Any = None
 
     def factor(self, updates: Tensor) -> Tensor:
@@ -207,33 +236,11 @@ def _rules(multipliers: Any) -> list[_Rule]:
     return rules
 
 
-def _checked(selector: Any, value: Any) -> Multiplier:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if 0 <= float(value) < math.inf:
-            return float(value)
-    elif callable(value):
-        return value
-    raise ValueError(
-        f"The multiplier of {selectors.shown(selector)} must be a number ≥ 0 or a function of the "
-        f"number of updates, received {value!r}."
-    )
-
-
 def _equal_texts(one: Any, other: Any) -> bool:
     try:
         return bool(selectors.as_config(one) == selectors.as_config(other))
     except (TypeError, ValueError):
         return False
-
-
-def _as_config(rule: _Rule) -> Any:
-    if callable(rule.value) and getattr(rule.value, "__name__", "") == "<lambda>":
-        raise ValueError(
-            f"The multiplier of {selectors.shown(rule.selector)} is a lambda, which cannot be "
-            "saved. Use a Keras learning rate schedule, or a named function under "
-            "@keras.saving.register_keras_serializable(); or save the weights only."
-        )
-    return keras.saving.serialize_keras_object(rule.value) if callable(rule.value) else rule.value
 
 
 def _check_no_second_weights(optimizer: Any) -> None:

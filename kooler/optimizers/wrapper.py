@@ -57,6 +57,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
     needs_batch: ClassVar[bool] = False
     """Whether the technique asks for `self.batch`: sizes, weights, masks, rows."""
 
+    missing_are_zeros: ClassVar[bool] = False
+    """Whether a missing gradient is taken to be zero, as it is on JAX, or left out."""
+
     def __init__(self, inner_optimizer: Any, *, name: str | None = None) -> None:
         inner = _optimizer(inner_optimizer, type(self).__name__)
         super().__init__(learning_rate=0.0, name=name)
@@ -209,7 +212,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
                 return
             trainable_variables = []
         variables = self._known(grads, trainable_variables)
-        gradients, variables = given(grads, variables, self.batch)
+        gradients, variables = given(grads, variables, self.batch, self.missing_are_zeros)
         gradients, variables = without_overwrites(gradients, variables)
         gradients = self._true(gradients)
         self._start_copies()

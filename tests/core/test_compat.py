@@ -153,10 +153,10 @@ def test_own_learning_rate() -> None:
     assert isinstance(compat.own_learning_rate(keras.optimizers.SGD(0.1)), keras.Variable)
 
 
-def test_clipped() -> None:
+def test_clipped_by_global_norm() -> None:
     gradients = [ops.array([3.0]), ops.array([4.0])]
 
-    found = compat.clipped(keras.optimizers.SGD(0.1, global_clipnorm=1.0), gradients)
+    found = compat.clipped_by_global_norm(gradients, 1.0)
 
     np.testing.assert_allclose(np.ravel([ops.convert_to_numpy(g) for g in found]), [0.6, 0.8])
 

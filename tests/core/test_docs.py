@@ -15,6 +15,7 @@ PAGES = (
     "gradient_transforms",
     "learning_rates",
     "lookahead",
+    "param_groups",
     "reparametrize",
 )
 

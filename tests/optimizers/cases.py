@@ -4,13 +4,18 @@ Each alone and the nestings that people use run every day, all ordered pairs of 
 slow tests.
 """
 
+import copy
+import dataclasses
+
 from kooler.optimizers import (
     EMA,
     SWA,
     Accumulate,
     GradientTransform,
+    Group,
     LearningRateMultiplier,
     Lookahead,
+    ParamGroups,
     PowerEMA,
     WeightAverage,
     transforms,
@@ -20,6 +25,7 @@ from tests.optimizers.oracles import (
     AccumulateOracle,
     AverageOracle,
     ClipOracle,
+    GroupsOracle,
     LookaheadOracle,
     MultiplierOracle,
     Oracle,
@@ -88,6 +94,12 @@ AVERAGE = Case(
     neutral=lambda inner: WeightAverage(inner, EMA(0.9)),
     state=("average_slots",),
 )
+GROUPS = Case(
+    "groups",
+    lambda inner: ParamGroups([Group("v1"), Group("v3")], inner),
+    lambda inner: GroupsOracle([copy.deepcopy(inner) for _ in range(3)], [0, 1, 0, 2]),
+    neutral=lambda inner: ParamGroups([Group("v1"), Group("v3")], inner),
+)
 TOYS = [NOTHING, TRAIL, WINDOW]
 TECHNIQUES = [ACCUMULATE, LOOKAHEAD, MULTIPLIER, CLIP, AVERAGE]
 POPULAR = [
@@ -103,8 +115,12 @@ POPULAR = [
     compose(ACCUMULATE, AVERAGE),
     compose(AVERAGE, LOOKAHEAD, ACCUMULATE),
 ]
+GROUPED = [  # each group has a copy of what is inside, with a state of its own
+    *(compose(case, GROUPS) for case in (LOOKAHEAD, ACCUMULATE, CLIP)),
+    *(dataclasses.replace(compose(GROUPS, case), state=()) for case in (LOOKAHEAD, ACCUMULATE)),
+]
 SINGLE = [*TOYS, *TECHNIQUES]
-DAILY = {case.name: case for case in [*SINGLE, *POPULAR]}
-ALL = {case.name: case for case in [*SINGLE, *POPULAR, *pairs(TECHNIQUES)]}
+DAILY = {case.name: case for case in [*SINGLE, GROUPS, *POPULAR]}
+ALL = {case.name: case for case in [*SINGLE, GROUPS, *POPULAR, *GROUPED, *pairs(TECHNIQUES)]}
 
 __all__ = ["ALL", "DAILY", "SINGLE"]

@@ -258,3 +258,33 @@ class AverageOracle(Oracle):
     def state(self) -> dict[str, Arrays]:
         flat = [average for name in sorted(self.averages) for average in self.averages[name]]
         return {**self.inner.state(), "average_slots": flat}
+
+
+class GroupsOracle:
+    """An oracle for each group of weights, on gradients that were clipped together."""
+
+    def __init__(self, oracles: list[Any], places: list[int]) -> None:
+        self.oracles = oracles
+        self.places = places
+
+    @property
+    def iterations(self) -> int:
+        return max(oracle.iterations for oracle in self.oracles)
+
+    def apply(self, gradients: Arrays, weights: Arrays, weight: float = 1.0) -> Arrays:
+        return self._each(lambda one, g, w: one.apply(g, w, weight), gradients, weights)
+
+    def flush(self, weights: Arrays) -> Arrays:
+        return self._each(lambda one, g, w: one.flush(w), weights, weights)
+
+    def _each(self, step: Any, gradients: Arrays, weights: Arrays) -> Arrays:
+        new = list(weights)
+        for number, oracle in enumerate(self.oracles):
+            own = [i for i, place in enumerate(self.places) if place == number]
+            stepped = step(oracle, [gradients[i] for i in own], [weights[i] for i in own])
+            for i, value in zip(own, stepped, strict=True):
+                new[i] = value
+        return new
+
+    def state(self) -> dict[str, Arrays]:
+        return {}
