@@ -103,13 +103,15 @@ class ParamGroups(OptimizerWrapper):
     def build_inner(self, variables: Sequence[Any]) -> None:
         """Gives each group its variables."""
         places = self._places(variables)
-        self._place = {id(v): place for v, place in zip(variables, places, strict=True)}
-        self._members: list[list[Any]] = [[] for _ in self._all_optimizers()]
+        members: list[list[Any]] = [[] for _ in self._all_optimizers()]
         for variable, place in zip(variables, places, strict=True):
-            self._members[place].append(variable)
-        for optimizer, members in self._used():
+            members[place].append(variable)
+        with compat.untracked():  # the weights are the model's
+            self._place = {id(v): place for v, place in zip(variables, places, strict=True)}
+            self._members = members
+        for optimizer, own in self._used():
             if not optimizer.built:
-                optimizer.build(members)
+                optimizer.build(own)
 
     def build_slots(self, variables: Sequence[Any]) -> None:
         """Which variable went where, so that a checkpoint of other groups is noticed."""

@@ -116,7 +116,7 @@ POPULAR = [
     compose(AVERAGE, LOOKAHEAD, ACCUMULATE),
 ]
 GROUPED = [  # each group has a copy of what is inside, with a state of its own
-    *(compose(case, GROUPS) for case in (LOOKAHEAD, ACCUMULATE, CLIP)),
+    *(compose(case, GROUPS) for case in (AVERAGE, ACCUMULATE, CLIP)),
     *(dataclasses.replace(compose(GROUPS, case), state=()) for case in (LOOKAHEAD, ACCUMULATE)),
 ]
 SINGLE = [*TOYS, *TECHNIQUES]
