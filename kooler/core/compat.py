@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
+from keras.src import backend
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.optimizers.base_optimizer import clip_by_global_norm
+from keras.src.saving.serialization_lib import ObjectSharingScope
 from keras.src.trainers.data_adapters import get_data_adapter
 from keras.src.trainers.trainer import Trainer
 from keras.src.utils.tracking import DotNotTrackScope, is_tracking_enabled
@@ -80,6 +82,17 @@ def tracked() -> Iterator[None]:
         yield
     finally:
         set_global_attribute("tracking_on", before)
+
+
+def duplicate(model: Any) -> Any:
+    """A model of the same config, in which a layer that several hold is one again.
+
+    Relies on: `ObjectSharingScope`, in which Keras saves and loads models.
+    """
+    with ObjectSharingScope():
+        config = keras.saving.serialize_keras_object(model)
+    with ObjectSharingScope():
+        return keras.saving.deserialize_keras_object(config)
 
 
 # Optimizers.
@@ -325,6 +338,14 @@ def set_mask(tensor: Any, mask: Tensor) -> None:
     Relies on: `set_keras_mask`.
     """
     set_keras_mask(tensor, mask)
+
+
+def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Runs a function on symbolic tensors, and so builds the layers that it calls.
+
+    Relies on: `backend.compute_output_spec`, by which Keras itself builds layers without `build`.
+    """
+    return backend.compute_output_spec(function, *args, **kwargs)
 
 
 # The trainer.

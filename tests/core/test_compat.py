@@ -104,6 +104,16 @@ def test_built_for() -> None:
     assert [id(one) for one in compat.built_for(optimizer)] == [id(one) for one in weights]
 
 
+def test_duplicate() -> None:
+    shared = keras.layers.Dense(3, name="shared")
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.TimeDistributed(shared)(shared(inputs)[:, None]))
+    copy = compat.duplicate(model)
+
+    assert len(copy.weights) == len(model.weights) == 2
+    assert copy.get_layer("shared") is not shared
+
+
 def test_call_counter() -> None:
     optimizer = keras.optimizers.SGD(0.1)
     variable = keras.Variable([1.0])
@@ -258,6 +268,15 @@ def test_set_mask() -> None:
     compat.set_mask(tensor, ops.convert_to_tensor([[True, False]]))
 
     assert ops.convert_to_numpy(compat.mask_of(tensor)).tolist() == [[True, False]]
+
+
+def test_trace() -> None:
+    layer = keras.layers.Dense(3)
+    outputs = compat.trace(lambda x: layer(x) + 1.0, keras.KerasTensor((None, 2)))
+
+    assert outputs.shape == (None, 3)
+    assert layer.kernel.shape == (2, 3)
+    assert float(ops.max(ops.abs(layer.kernel))) > 0.0
 
 
 def test_compute_loss() -> None:
