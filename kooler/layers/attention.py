@@ -60,7 +60,8 @@ class Attention(Layer):
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        for name, value in {"num_heads": num_heads, "key_dim": key_dim}.items():
+        sizes: dict[str, Any] = {"num_heads": num_heads, "key_dim": key_dim}
+        for name, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer, received {value!r}.")
         self.num_heads = num_heads

@@ -23,13 +23,12 @@ from keras import ops
 from kooler.core import compat
 from kooler.core.types import Tensor
 from kooler.layers.alignment import left_order, reverse_sequence, steps_mask, take_steps
-from kooler.layers.layer import Layer
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
 
 @keras.saving.register_keras_serializable("kooler")
-class MaskedBidirectional(Layer):
+class MaskedBidirectional(keras.layers.Layer):
     """Two copies of a recurrent layer, one for each direction.
 
     The weights are in the order of `keras.layers.Bidirectional`: forwards, then backwards.
@@ -52,6 +51,11 @@ class MaskedBidirectional(Layer):
         self.return_sequences = layer.return_sequences
         self.return_state = layer.return_state
         self.supports_masking = True
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Makes the weights of both directions."""
+        for layer in (self.forward_layer, self.backward_layer):
+            layer.build(sequences_shape)
 
     def call(
         self,

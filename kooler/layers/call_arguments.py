@@ -43,19 +43,25 @@ class CallArguments:
         spec = tree.map_shape_structure(lambda one: TensorSpec(one, layer.compute_dtype), shape)
         return cls((spec,), {})
 
+    @property
+    def first_shape(self) -> Any:
+        """The shape of the first argument, in its structure."""
+        first = next(iter([*self.positional, *self.named.values()]), None)
+        return tree.map_structure(lambda leaf: getattr(leaf, "shape", None), first)
+
     def trace(self, layer: Any, **constants: Any) -> None:
         """Runs `layer.call` on symbolic tensors, with masks filled in as `__call__` does it."""
         structure = (self.positional, self.named)
-        specs = [leaf for leaf in tree.flatten(structure) if isinstance(leaf, TensorSpec)]
+        leaves = tree.flatten(structure)
+        specs = [leaf for leaf in leaves if isinstance(leaf, TensorSpec)]
 
         def call(tensors: list[Any], masks: list[Any]) -> Any:
             for tensor, mask in zip(tensors, masks, strict=True):
                 if mask is not None:
                     compat.set_mask(tensor, mask)
             left = iter(tensors)
-            args, named = tree.map_structure(
-                lambda leaf: next(left) if isinstance(leaf, TensorSpec) else leaf, structure
-            )
+            given = [next(left) if isinstance(leaf, TensorSpec) else leaf for leaf in leaves]
+            args, named = tree.pack_sequence_as(structure, given)
             return layer.call(*args, **named, **_masks(layer, args, named), **constants)
 
         compat.trace(

@@ -1,8 +1,8 @@
 """A copy of a model with copies of its weights, in which what was shared is shared.
 
-`keras.models.clone_model` copies layer by layer: a layer that another one holds, as `EmbeddingDense`
-holds its embedding, becomes two, and the weights no longer fit.  Here the copy is made as loading a
-file makes it, where a layer that occurs twice is written once.
+`keras.models.clone_model` copies layer by layer: a layer that another one holds, as
+`EmbeddingDense` holds its embedding, becomes two, and the weights no longer fit.  Here the copy is
+made as loading a file makes it, where a layer that occurs twice is written once.
 """
 
 from typing import Any

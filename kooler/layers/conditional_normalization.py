@@ -41,7 +41,7 @@ class ConditionalLayerNormalization(Layer):
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        if hidden_dim is not None and (not isinstance(hidden_dim, int) or hidden_dim < 1):
+        if hidden_dim is not None and hidden_dim < 1:
             raise ValueError(
                 f"`hidden_dim` must be None or a positive integer, received {hidden_dim!r}."
             )

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import tree
 
 from kooler.layers.call_arguments import CallArguments
 
@@ -76,10 +75,9 @@ class Layer(keras.layers.Layer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Builds the layer if it is not built, and calls it."""
         if not self.built:
-            self._call_arguments = CallArguments.of(self, args, kwargs)
-        if not self.built and type(self).build is Layer.build:
-            first = next(iter([*args, *kwargs.values()]), None)
-            self.build(tree.map_structure(lambda x: getattr(x, "shape", None), first))
+            self._call_arguments = arguments = CallArguments.of(self, args, kwargs)
+            if type(self).build is Layer.build:  # otherwise Keras finds out what it takes
+                self.build(arguments.first_shape)
         return super().__call__(*args, **kwargs)
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -96,8 +94,8 @@ class Layer(keras.layers.Layer):
         if "arguments" not in config:
             super().build_from_config(config)
             return
-        self._call_arguments = CallArguments.from_config(config["arguments"])
-        self.build()
+        self._call_arguments = arguments = CallArguments.from_config(config["arguments"])
+        self.build(arguments.first_shape)
         made = [list(weight.shape) for weight in self.weights]
         saved = [list(shape) for shape in config["weights"]]
         if made != saved:
@@ -117,7 +115,7 @@ class Layer(keras.layers.Layer):
         super().load_own_variables(store)
 
     def _check_new(self, name: str) -> None:
-        if not (isinstance(name, str) and name.isidentifier()):
+        if not str(name).isidentifier():
             raise ValueError(f"`name` of a sub-layer must be a Python name, received {name!r}.")
         if hasattr(self, name):
             raise ValueError(

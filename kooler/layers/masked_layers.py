@@ -3,13 +3,14 @@
 For a sequence of L valid steps, each gives on those steps what it gives for the L steps alone, and
 zeros elsewhere, and carries the mask that its outputs have:
 
-    layer                            steps that are valid afterwards
-    MaskedGlobalAveragePooling1D     no steps are left
-    MaskedGlobalMaxPooling1D         no steps are left
-    MaskedAveragePooling1D, …Max…    "valid": windows inside of the sequence; "same": begun windows
-    MaskedConv1D                     "valid": windows inside of the sequence; "same", "causal": those
-                                     at whose first (causal: last) step there is data
-    MaskedGroupNormalization         all of them
+    layer                          which windows are valid
+    MaskedGlobalAveragePooling1D   (no steps are left)
+    MaskedGlobalMaxPooling1D       (no steps are left)
+    MaskedAveragePooling1D         "valid": those inside of the sequence, "same": those that begin
+    MaskedMaxPooling1D             in it
+    MaskedConv1D                   "valid": those inside of the sequence, "same", "causal": those
+                                   whose middle, or last, step is in it
+    MaskedGroupNormalization       (each step stays as it is)
 
 What needs no counterpart here: LayerNormalization, RMSNormalization and Dense treat each step by
 itself, and Keras's BatchNormalization counts valid steps only.

@@ -24,17 +24,16 @@ from keras import ops, tree
 from kooler.core import compat
 from kooler.core.hooks import hook, reset_functions
 
-ELEMENTWISE = frozenset(
-    """
+NAMES = """
     Absolute Add Cast Cbrt Ceil Celu Clip ConvertToTensor Copy Cos Cosh Divide DivideNoNan Elu Erf
     Exp Exp2 Expm1 Fabs Floor FloorDivide Fmax Fmin Fmod Gelu HardShrink HardSigmoid HardSilu
     HardTanh Identity LeakyRelu Log Log10 Log1p Log2 LogSigmoid Logaddexp Maximum Minimum Mod
     Multiply NanToNum Negative Power Reciprocal Relu Relu6 Round Rsqrt SaturateCast Selu Sigmoid
     Sign Silu Sin Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus
     StopGradient Subtract Tan Tanh TanhShrink Threshold TrueDivide Trunc Where
-    """.split()
-)
-LAST_AXIS = frozenset("LayerNorm LogSoftmax Normalize RMSNorm Softmax Sparsemax".split())
+"""
+ELEMENTWISE = frozenset(NAMES.split())
+LAST_AXIS = frozenset({"LayerNorm", "LogSoftmax", "Normalize", "RMSNorm", "Softmax", "Sparsemax"})
 
 _repaired: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
