@@ -20,8 +20,8 @@ from kooler.layers.masked_layers import (
 from kooler.layers.masks import masked_max, masked_mean, masked_softmax, sequence_mask
 from kooler.layers.orthogonal import Orthogonal
 from kooler.layers.parametrization import Parametrization
-from kooler.layers.reparametrize import merge, reparametrize
 from kooler.layers.repair_masks import repair_masks
+from kooler.layers.reparametrize import merge, reparametrize
 from kooler.layers.simple_parametrizations import LowRank, Positive, Scale, Symmetric, UnitNorm
 from kooler.layers.spectral_norm import SpectralNorm
 from kooler.layers.weight_norm import WeightNorm

@@ -13,8 +13,10 @@ PAGES = (
     "accumulate",
     "capture",
     "gradient_transforms",
+    "layers",
     "learning_rates",
     "lookahead",
+    "masks",
     "param_groups",
     "reparametrize",
 )
