@@ -23,11 +23,13 @@ import keras
 import numpy as np
 
 from kooler.optimizers import (
+    EMA,
     Accumulate,
     GradientTransform,
     LearningRateMultiplier,
     Lookahead,
     OptimizerWrapper,
+    WeightAverage,
     transforms,
 )
 
@@ -47,6 +49,8 @@ WAYS: dict[str, Callable[[], Any]] = {
     "Lookahead, keep": lambda: Lookahead(adam()),
     "Lookahead, reset": lambda: Lookahead(adam(), on_sync="reset"),
     "Lookahead, pullback": lambda: Lookahead(adam(), on_sync="pullback"),
+    "WeightAverage, one EMA": lambda: WeightAverage(adam(), EMA(0.999)),
+    "  use_ema": lambda: adam(use_ema=True),
     "clip_by_global_norm": lambda: GradientTransform(adam(), transforms.clip_by_global_norm(1.0)),
     "  global_clipnorm": lambda: adam(global_clipnorm=1.0),
     "LearningRateMultiplier": lambda: LearningRateMultiplier(adam(), {"bias": 2.0}),

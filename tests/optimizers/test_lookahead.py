@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kooler.callbacks import AveragedWeights, averaged_weights
 from kooler.optimizers import Accumulate, Lookahead
 from tests.conftest import BACKEND
 from tests.optimizers.conformance import Case, array, follow_oracle, fresh_variables, gradients
@@ -218,6 +219,23 @@ def test_the_slow_weights_are_offered_for_evaluation() -> None:
 
     assert [id(weight) for weight, _ in pairs] == [id(v) for v in model.trainable_variables]
     assert_equal(values(slow for _, slow in pairs), values(model.optimizer.slow))
+
+
+def test_evaluation_at_the_slow_weights_changes_nothing() -> None:
+    model = trained(Lookahead(keras.optimizers.Adam(0.1), sync_period=4), epochs=1)
+    fast, slow = model.get_weights(), values(model.optimizer.slow)
+    with averaged_weights(model, "slow"):
+        assert_equal(model.get_weights(), slow)
+    assert_equal(model.get_weights(), fast)
+    with pytest.raises(KeyError), averaged_weights(model, "slow"):
+        raise KeyError
+    assert_equal(model.get_weights(), fast)
+
+    history = model.fit(
+        X, Y, verbose=0, validation_data=(X, Y), callbacks=[AveragedWeights("slow")]
+    ).history
+    with averaged_weights(model, "slow"):
+        assert model.evaluate(X, Y, verbose=0) == pytest.approx(history["val_loss"][0], rel=1e-6)
 
 
 @pytest.mark.parametrize("on_sync", ["pullback", *SLOWLY])
