@@ -19,6 +19,7 @@ PAGES = (
     "masks",
     "param_groups",
     "reparametrize",
+    "steps",
 )
 
 
