@@ -6,7 +6,8 @@ model is looked at, and if kooler has anything to do for it, *that instance* get
 
 - its own `train_step`, if a step technique is registered or a wrapper asks for batches
   (`needs_batch`), rows (`by_rows`) or logs (`reports`): the step of `step.py` instead of Keras's.
-  Otherwise Keras's own step runs, untouched.
+  Otherwise Keras's own step runs, untouched. A model's own, and on PyTorch also Keras's if it is
+  only to be watched, runs with somebody listening.
 - its own `fit`, which adds one callback in front of the others and then runs Keras's `fit`: the
   callback tells wrappers the end of an epoch (before validation, and before anybody saves) and of
   `fit`; and its own `evaluate` and `predict`, after which, however they end, the weights are back
@@ -157,6 +158,8 @@ class Attachment:
         if compat.has_own(model, "train_step"):
             self._check_own_step(model, by_rows)
             return _observing(model, wrappers)
+        if not self.techniques and not by_rows and keras.backend.backend() == "torch":
+            return _observing(model, wrappers)  # every call into PyTorch takes time in each step
         plan = Plan(
             tuple(self.techniques),
             lambda: _embeddings_of(model, wrappers),
@@ -335,11 +338,12 @@ def _set(model: Any, name: str, function: Callable[..., Any] | None) -> bool:
 
 
 def _observing(model: Any, wrappers: Sequence[Attachable]) -> Callable[..., Any]:
-    """A model's own `train_step`, with the facts of its batch collected while it runs."""
+    """The `train_step` of the class, with the facts of its batch collected while it runs."""
     own = type(model).train_step
 
     def train_step(*arguments: Any) -> Any:
         data = Data(*keras.utils.unpack_x_y_sample_weight(arguments[-1]))
+        step.complete(model, data)
         with recording(model) as record, applying(lambda: _seen_by(model, record.batch(data))):
             result = own(model, *arguments)
         if keras.backend.backend() != "jax":

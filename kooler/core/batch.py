@@ -40,7 +40,8 @@ class Denominator(NamedTuple):
     Args:
         name: The loss, as Keras names it in the logs.
         summed: Whether the loss was not divided at all.
-        terms: Float scalar, the number of terms of the mean (1 where `summed`).
+        terms: Scalar, the number of terms of the mean (1 where `summed`); a plain number where the
+            shapes say it.
         per_example: The number of terms of each example, where it is the same for all, else None.
         source: Equal for two losses whose denominators are one and the same number.
     """
@@ -80,7 +81,7 @@ class Batch:
         if not self.denominators:
             return ops.cast(self.examples, "float32")
         if len({(one.summed, one.source) for one in self.denominators}) == 1:
-            return self.denominators[0].terms
+            return ops.cast(self.denominators[0].terms, "float32")
         if all(one.per_example is not None and not one.summed for one in self.denominators):
             return ops.cast(self.examples, "float32")
         raise ValueError(_different(self.denominators))
@@ -156,18 +157,17 @@ def denominator(
         The denominator, with where it came from.
     """
     if reduction in ("sum", "none", None):
-        return Denominator(name, True, ops.ones((), "float32"), None, "sum")
+        return Denominator(name, True, 1, None, "sum")
     if reduction == "mean_with_sample_weight" and (sample_weight is not None or mask is not None):
         return Denominator(name, False, _sum_of_weights(mask, sample_weight), None, id(mask))
-    terms = ops.cast(ops.prod(ops.shape(values)), "float32")
+    terms = _size(values)
     if mask is None:
         per_example = math.prod(values.shape[1:]) if None not in values.shape[1:] else None
         if len(values.shape) == 0:  # a function that has taken its mean itself: over the examples
             per_example = 1
         return Denominator(name, False, terms, per_example, ("values", per_example))
     valid = ops.sum(ops.cast(mask, "float32"))
-    entries = ops.cast(ops.prod(ops.shape(mask)), "float32")
-    return Denominator(name, False, terms * valid / entries, None, id(mask))
+    return Denominator(name, False, valid * (terms / _size(mask)), None, id(mask))
 
 
 def examples_in(data: Data) -> Tensor:
@@ -232,6 +232,13 @@ class _Running(threading.local):
 
 
 _running = _Running()
+
+
+def _size(tensor: Tensor) -> Tensor:
+    """The number of entries: without any computation where the shape is known."""
+    if None not in tensor.shape:
+        return math.prod(tensor.shape)
+    return ops.cast(ops.prod(ops.shape(tensor)), "float32")
 
 
 def _sum_of_weights(mask: Any, sample_weight: Any) -> Tensor:

@@ -221,8 +221,7 @@ class Step:
 def train(model: Any, plan: Plan, data: Any) -> dict[str, Tensor]:
     """One step on a batch, by Keras variables; on JAX inside of a scope that holds their values."""
     batch = Data(*keras.utils.unpack_x_y_sample_weight(data))
-    if compat.unbuilt(model):
-        _build(model, batch)
+    complete(model, batch)
     return Step(model, plan).run(batch)
 
 
@@ -246,8 +245,10 @@ def train_statelessly(
     return logs, tuple([scope.get_current_value(v) for v in variables] for variables in groups)
 
 
-def _build(model: Any, data: Data) -> None:
+def complete(model: Any, data: Data) -> None:
     """TensorFlow builds a model while its step is traced: here before, where nothing is kept."""
+    if not compat.unbuilt(model):
+        return
     with keras.StatelessScope():
         outputs = compat.call_model(model, data.x, training=False)
     with keras.StatelessScope(_regularized(model.trainable_variables)):

@@ -26,7 +26,8 @@ What a technique must respect, and may rely on (each point has a test):
   checkpoint), whatever was loaded before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import keras
@@ -216,23 +217,19 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         gradients, variables = without_overwrites(gradients, variables)
         gradients = self._true(gradients)
         self._start_copies()
-        count = ops.copy(ops.convert_to_tensor(self.iterations))
-        self.update(list(self.before_update(gradients, variables)), variables)
-        variables = [*variables, *(table for table, _ in self.touched_rows)]
-        self.after_update(variables, ops.greater(self.iterations, count))
+        with self._update_followed(variables):
+            self.update(list(self.before_update(gradients, variables)), variables)
         self.assign(self.calls, self.calls + 1)
 
     def settle(self, reason: str) -> None:
         """Decides about what waits here, then in the wrappers inside."""
         if not self.built:
             return
-        variables = self._book.variables
-        count = ops.copy(ops.convert_to_tensor(self.iterations))
-        self.release(reason, variables)
-        for inner in attach.inner_optimizers(self):
-            for wrapper in attach.outermost_wrappers(inner):
-                wrapper.settle(reason)
-        self.after_update(variables, ops.greater(self.iterations, count))
+        with self._update_followed(self._book.variables):
+            self.release(reason, self._book.variables)
+            for inner in attach.inner_optimizers(self):
+                for wrapper in attach.outermost_wrappers(inner):
+                    wrapper.settle(reason)
 
     @property
     def variables(self) -> list[Any]:
@@ -326,6 +323,17 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
                 "Compile the model again after changing what is trainable."
             )
         return variables
+
+    @contextmanager
+    def _update_followed(self, variables: Sequence[Any]) -> Iterator[None]:
+        """Around what may update; then calls `after_update`, if the technique has one."""
+        if type(self).after_update is OptimizerWrapper.after_update:
+            yield
+            return
+        count = ops.copy(ops.convert_to_tensor(self.iterations))
+        yield
+        tables = [t for t, _ in self.touched_rows if all(t is not v for v in variables)]
+        self.after_update([*variables, *tables], ops.greater(self.iterations, count))
 
     def _computes_with_gradients(self) -> bool:
         own, plain = type(self), OptimizerWrapper

@@ -263,6 +263,36 @@ def test_a_model_that_computes_its_loss_reports_its_weight(make: Any) -> None:
     assert_close(model, whole, atol=1e-7)
 
 
+def test_on_torch_a_step_that_is_only_watched_is_keras_own() -> None:
+    model = compiled(Scale("sgd"))
+    plan = getattr(model.train_step, "args", ())
+
+    assert bool(plan) == (BACKEND != "torch")
+
+
+def test_the_losses_of_the_very_first_batch_are_seen() -> None:
+    """Its weight is 3 of 4 positions, also where the compiled loss is not built before."""
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+            self.masking = keras.layers.Masking()
+
+        def call(self, x: Any) -> Any:
+            return self.scale(self.masking(x))
+
+        def train_step(self, *arguments: Any) -> Any:
+            return super().train_step(*arguments)
+
+    x = np.array([[[1.0], [2.0], [3.0], [0.0]]], "float32")
+    model = compiled(Scale(keras.optimizers.SGD(1.0)), Own, jit_compile=False)
+    model.train_on_batch(x, np.zeros((1, 4, 1)))
+
+    kernel = float(ops.convert_to_numpy(model.scale.kernel)[0, 0])
+    assert kernel == pytest.approx(1 - 3 * 2 * (1 + 4 + 9) / 3, rel=1e-5)
+
+
 def test_different_denominators_are_an_error_that_names_them() -> None:
     def two_heads() -> keras.Model:
         inputs = keras.Input((3,))
