@@ -12,7 +12,7 @@ python   = $(VENV)/bin/python
 pytest   = $(python) tools/run_tests.py $(BACKEND) $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist worksteal)
 versions = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all test-nightly lint format clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -20,6 +20,7 @@ help:  ## show this list
 	@echo 'make test         install all three backends, run the tests on each'
 	@echo '                  daily: make test BACKEND=jax TEST=tests/core/test_selectors.py ARGS="-k glob"'
 	@echo 'make test-all     the same with the slow tests'
+	@echo 'make test-nightly test the core with the newest Keras, in an environment of its own'
 	@echo 'make lint         check format, style and types'
 	@echo 'make format       put the code into shape'
 	@echo 'make clean        remove caches and the environment $(VENV)'
@@ -33,6 +34,9 @@ test: $(VENV)/installed-test
 test-all: $(VENV)/installed-test
 	@$(pytest) -m "" $(TEST) $(ARGS)
 
+test-nightly: $(VENV)/installed-test
+	@$(python) tools/nightly.py $(VENV)-nightly $(BACKEND) $(TEST) $(ARGS)
+
 lint: $(VENV)/installed-test
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
@@ -43,7 +47,7 @@ format: $(VENV)/installed-test
 	$(python) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-nightly .pytest_cache .mypy_cache .ruff_cache build dist
 
 $(VENV)/installed-demo: $(versions) | some-python
 	@$(PYTHON) tools/environment.py $(VENV) jax,seq2seq

@@ -21,7 +21,6 @@ from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.optimizers.base_optimizer import clip_by_global_norm
 from keras.src.saving.serialization_lib import ObjectSharingScope
 from keras.src.trainers.data_adapters import get_data_adapter
-from keras.src.trainers.trainer import Trainer
 from keras.src.utils.tracking import DotNotTrackScope, is_tracking_enabled
 
 from kooler.core.types import Tensor
@@ -32,13 +31,15 @@ _compile_observers: list[Callable[[Any], None]] = []
 def observe_compile(observer: Callable[[Any], None]) -> None:
     """Calls `observer(model)` after every `compile` of any model, and changes nothing else.
 
-    Relies on: `Trainer.compile` is the one method that every Keras model's `compile` ends in.  It
-    is replaced once, when the first observer arrives, by a function that calls it unchanged.
+    Relies on: the `compile` that `keras.Model` inherits, the trainer's, is the one that every Keras
+    model's `compile` ends in.  It is replaced once, when the first observer arrives, by a function
+    that calls it unchanged.
     """
     if observer in _compile_observers:
         return
     if not _compile_observers:
-        Trainer.compile = _observed(Trainer.compile)
+        trainer: Any = next(one for one in keras.Model.__mro__ if "compile" in vars(one))
+        trainer.compile = _observed(trainer.compile)
     _compile_observers.append(observer)
 
 
