@@ -131,8 +131,9 @@ def mask_like(x: Tensor, mask: Tensor | None, axis: int | Sequence[int]) -> Tens
 
 
 def as_tensor(x: Any) -> Tensor:
-    """A list or number as a tensor; arrays and tensors, symbolic ones too, as they are."""
-    return x if hasattr(x, "dtype") else ops.convert_to_tensor(x)
+    """Arrays, lists and numbers as tensors; tensors, symbolic ones too, as they are."""
+    is_tensor = isinstance(x, keras.KerasTensor) or ops.is_tensor(x)
+    return x if is_tensor else ops.convert_to_tensor(x)
 
 
 def lowest_like(x: Tensor) -> Tensor:

@@ -146,9 +146,10 @@ def test_the_gradient_by_finite_differences() -> None:
     layer = attention()
 
     def function(x: Any) -> Any:
-        return layer(x, V, query_mask=QUERY_MASK, value_mask=VALUE_MASK)
+        return layer(x, V[1:2], query_mask=QUERY_MASK[1:2, :3], value_mask=VALUE_MASK[1:2])
 
-    np.testing.assert_allclose(gradient(function, X), differences(function, X), atol=2e-3)
+    x = X[1:2, :3]
+    np.testing.assert_allclose(gradient(function, x), differences(function, x), atol=2e-3)
 
 
 def test_trained_saved_and_loaded(tmp_path: Path) -> None:

@@ -28,19 +28,29 @@ def flat(outputs: Any) -> list[Any]:
     return [array(leaf) for leaf in keras.tree.flatten(outputs)]
 
 
-def assert_as_alone(layer: Any, x: Any = X, **arguments: Any) -> None:
-    together = flat(layer(x, mask=MASK, **arguments))
-    for row, inside in enumerate(MASK[:3]):
-        states = keras.tree.map_structure(lambda s, row=row: s[row : row + 1], arguments)
-        alone = flat(layer(X[row : row + 1, inside], **states))
-        for all_rows, expected in zip(together, alone, strict=True):
-            found = all_rows[row : row + 1]
-            found = found[:, inside] if layer.return_sequences and found.ndim == 3 else found
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+def assert_as_alone(layer: Any, **arguments: Any) -> None:
+    """The first three rows have three valid steps each: alone, they are one unpadded batch."""
+    valid = MASK[:3]
+    together = flat(layer(X, mask=MASK, **arguments))
+    states = keras.tree.map_structure(lambda state: state[:3], arguments)
+    for found, expected in zip(together, flat(layer(alone(X), **states)), strict=True):
+        found = found[:3]
+        found = found[valid].reshape(expected.shape) if found.ndim == 3 else found
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MADE)
-@pytest.mark.parametrize(("sequences", "state"), RETURNS)
+def alone(x: Any) -> Any:
+    return x[:3][MASK[:3]].reshape(3, 3, -1)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequences", "state"),
+    [
+        pytest.param(name, *returns, marks=[] if (i + j) % 4 == 3 else pytest.mark.slow)
+        for i, name in enumerate(MADE)
+        for j, returns in enumerate(RETURNS)
+    ],
+)
 def test_as_the_row_alone(name: str, sequences: bool, state: bool) -> None:
     rnn = MADE[name](return_sequences=sequences, return_state=state)
 
@@ -49,17 +59,17 @@ def test_as_the_row_alone(name: str, sequences: bool, state: bool) -> None:
 
 @pytest.mark.parametrize("mode", ["sum", "mul", "ave", None])
 def test_as_the_row_alone_in_every_merge_mode(mode: Any) -> None:
-    assert_as_alone(MaskedBidirectional(layers.GRU(2, return_sequences=True), merge_mode=mode))
+    assert_as_alone(
+        MaskedBidirectional(layers.SimpleRNN(2, return_sequences=True), merge_mode=mode)
+    )
 
 
 def test_stacked_as_the_row_alone() -> None:
-    first = MaskedBidirectional(layers.LSTM(2, return_sequences=True))
-    second = MaskedBidirectional(layers.LSTM(2))
+    first = MaskedBidirectional(layers.SimpleRNN(2, return_sequences=True))
+    second = MaskedBidirectional(layers.SimpleRNN(2))
     together = array(second(first(X, mask=MASK), mask=MASK))
 
-    for row, inside in enumerate(MASK[:3]):
-        alone = array(second(first(X[row : row + 1, inside])))
-        np.testing.assert_allclose(together[row : row + 1], alone, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(together[:3], array(second(first(alone(X)))), rtol=1e-5, atol=1e-6)
 
 
 def test_from_an_initial_state_as_the_row_alone() -> None:
@@ -68,7 +78,7 @@ def test_from_an_initial_state_as_the_row_alone() -> None:
     assert_as_alone(MaskedBidirectional(layers.LSTM(2)), initial_state=states)
 
 
-@pytest.mark.parametrize(("sequences", "state"), RETURNS)
+@pytest.mark.parametrize(("sequences", "state"), [RETURNS[0], RETURNS[3]])
 def test_without_padding_as_kerass_layer_with_its_weights(sequences: bool, state: bool) -> None:
     rnn = MADE["GRU"](return_sequences=sequences, return_state=state)
     ours, theirs = MaskedBidirectional(rnn), layers.Bidirectional(rnn)
@@ -105,7 +115,7 @@ def test_keras_forgets_the_mask_beside_an_initial_state_and_we_do_not() -> None:
 
 
 def test_what_stands_in_the_padding_does_not_get_out() -> None:
-    layer = MaskedBidirectional(layers.GRU(2, return_sequences=True))
+    layer = MaskedBidirectional(layers.SimpleRNN(2, return_sequences=True))
     poisoned = np.where(MASK[..., None], X, np.float32(np.nan))
 
     found = array(layer(poisoned, mask=MASK))
@@ -119,17 +129,18 @@ def test_what_stands_in_the_padding_does_not_get_out() -> None:
 
 def test_the_gradient_by_finite_differences() -> None:
     layer = MaskedBidirectional(layers.SimpleRNN(2))
+    x = X[2:3, :3, :2]
 
     def function(x: Any) -> Any:
-        return layer(x, mask=MASK)
+        return layer(x, mask=MASK[2:3, :3])
 
-    np.testing.assert_allclose(gradient(function, X), differences(function, X), atol=2e-3)
+    np.testing.assert_allclose(gradient(function, x), differences(function, x), atol=2e-3)
 
 
 def test_the_mask_goes_on() -> None:
     masked = layers.Masking()(ops.convert_to_tensor(X * MASK[..., None].astype("float32")))
-    outputs = MaskedBidirectional(layers.GRU(2, return_sequences=True))(masked)
-    last = MaskedBidirectional(layers.GRU(2))(masked)
+    outputs = MaskedBidirectional(layers.SimpleRNN(2, return_sequences=True))(masked)
+    last = MaskedBidirectional(layers.SimpleRNN(2))(masked)
 
     assert array(compat.mask_of(outputs)).tolist() == MASK.tolist()
     assert compat.mask_of(last) is None
@@ -138,7 +149,6 @@ def test_the_mask_goes_on() -> None:
 def test_trained_saved_and_loaded(tmp_path: Path) -> None:
     inputs = keras.Input((4,), dtype="int32")
     hidden = layers.Embedding(9, 3, mask_zero=True)(inputs)
-    hidden = MaskedBidirectional(layers.LSTM(2, return_sequences=True))(hidden)
     model = keras.Model(inputs, MaskedBidirectional(layers.GRU(2), merge_mode="sum")(hidden))
     model.compile("adam", "mse")
     ids = np.array([[1, 2, 3, 0], [4, 0, 0, 0]])

@@ -89,9 +89,10 @@ def test_the_gradient_by_finite_differences(name: str) -> None:
     layer(X)
 
     def function(x: Any) -> Any:
-        return layer(x, mask=MASK)
+        return layer(x, mask=MASK[1:2, :5])
 
-    np.testing.assert_allclose(gradient(function, X), differences(function, X), atol=1e-2)
+    x = X[1:2, :5]
+    np.testing.assert_allclose(gradient(function, x), differences(function, x), atol=1e-2)
 
 
 @pytest.mark.parametrize(
