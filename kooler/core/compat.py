@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 from keras.src import backend
+from keras.src.backend import compute_output_spec
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
@@ -26,6 +27,7 @@ from keras.src.utils.tracking import DotNotTrackScope, is_tracking_enabled
 from kooler.core.types import Tensor
 
 _compile_observers: list[Callable[[Any], None]] = []
+_building_observers: list[Callable[[Any, Callable[[], Any]], None]] = []
 
 
 def observe_compile(observer: Callable[[Any], None]) -> None:
@@ -51,6 +53,52 @@ def _observed(compile_model: Callable[..., None]) -> Callable[..., None]:
             observer(self)
 
     return compile_and_tell
+
+
+def observe_building(observer: Callable[[Any, Callable[[], Any]], None]) -> None:
+    """On JAX, calls `observer(model, inputs)` before a model trains or is evaluated.
+
+    `inputs()` gives symbolic tensors like a batch of inputs.  Metrics that the observer adds belong
+    to the compiled step; later ones do not.
+
+    Relies on: `Trainer._symbolic_build`, which JAX's trainer calls first of all.
+    """
+    if not _building_observers:
+        Trainer._symbolic_build = _observed_building(Trainer._symbolic_build)
+    if observer not in _building_observers:
+        _building_observers.append(observer)
+
+
+def _observed_building(build: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(build)
+    def build_and_tell(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+        build(self, iterator=iterator, data_batch=data_batch)
+        for observer in _building_observers:
+            observer(self, lambda: _symbolic_inputs(self, iterator, data_batch))
+
+    return build_and_tell
+
+
+def _symbolic_inputs(model: Any, iterator: Any, batch: Any) -> Any:
+    """Relies on: `Functional.input`, and the iterator that `_symbolic_build` takes a batch from."""
+    if getattr(model, "inputs", None):
+        inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    else:
+        if batch is None:
+            batches = next(iter(iterator))[2]
+            batch = batches[0] if isinstance(batches, list | tuple) else next(batches)
+        inputs = keras.utils.unpack_x_y_sample_weight(batch)[0]
+    return keras.tree.map_structure(
+        lambda one: keras.KerasTensor(one.shape, keras.backend.standardize_dtype(one.dtype)), inputs
+    )
+
+
+def run_symbolically(model: Any, inputs: Any, training: bool) -> None:
+    """Traces the `call` of a model, for what happens on the way.
+
+    Relies on: `compute_output_spec` of the backend.
+    """
+    compute_output_spec(lambda x: call_model(model, x, training), inputs)
 
 
 def has_own(model: Any, method: str) -> bool:
@@ -567,6 +615,24 @@ def _unlocked(layer: Any) -> Iterator[None]:
     finally:
         if locked:
             layer._tracker.lock()
+
+
+def outermost_layer() -> Any:
+    """The layer or model that was called first, of those that run now; None if none runs.
+
+    Relies on: the call context, which `Layer.__call__` opens.
+    """
+    context = get_global_attribute("current_call_ctx")
+    return None if context is None else context.entry_layer
+
+
+def add_metric(model: Any, metric: Any) -> None:
+    """Makes a metric one of a model's: reported, reset and averaged with the others.
+
+    Relies on: `Layer._tracker`, whose store `metrics` is what `Trainer.metrics` reads.
+    """
+    with _unlocked(model):
+        model._tracker.add_to_store("metrics", metric)
 
 
 def is_training() -> bool:

@@ -2,7 +2,9 @@
 
 from kooler.models.attention_picture import plot_attention
 from kooler.models.capture import Capture
+from kooler.models.logged_values import log
+from kooler.models.loss_model import LossModel
 from kooler.models.probe import tap
 from kooler.models.tensor_names import names
 
-__all__ = ["Capture", "names", "plot_attention", "tap"]
+__all__ = ["Capture", "LossModel", "log", "names", "plot_attention", "tap"]

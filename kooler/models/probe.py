@@ -158,7 +158,7 @@ class Probe:
                 raise ValueError(
                     f"The value of {name!r} is {value!r}, not a tensor, so it cannot be captured."
                 )
-            if any(not _can_leave(tensor) for tensor in keras.tree.flatten(value)):
+            if any(not can_leave(tensor) for tensor in keras.tree.flatten(value)):
                 raise ValueError(
                     f"{name!r} is computed inside of a loop (`scan`, `while_loop`), a branch "
                     "(`cond`) or a part that is recomputed (`remat`), out of which no value leads. "
@@ -310,7 +310,7 @@ def _is_tensor(value: Any) -> bool:
     return bool(leaves) and all(keras.ops.is_tensor(leaf) for leaf in leaves)
 
 
-def _can_leave(tensor: Tensor) -> bool:
+def can_leave(tensor: Tensor) -> bool:
     """Whether a tensor that was kept may be used here: a tracer dies with the trace it is from."""
     backend = keras.backend.backend()
     if backend == "tensorflow":

@@ -516,3 +516,61 @@ def test_derived_variable() -> None:
     assert low == "bfloat16"
     with pytest.raises(ValueError, match=r"has the shape \(1, 2\), so no value of shape \(1,\)"):
         derived.assign([1.0])
+
+
+def test_outermost_layer() -> None:
+    seen: list[Any] = []
+
+    class Asks(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            seen.append(compat.outermost_layer())
+            return x
+
+    model = keras.Sequential([Asks(name="asks")])
+    model(X)
+
+    assert seen[-1] is model
+    assert compat.outermost_layer() is None
+
+
+def test_add_metric() -> None:
+    model = small_model()
+    model(X)
+    metric = keras.metrics.Mean(name="mean")
+    compat.add_metric(model, metric)
+
+    assert model.metrics[-1] is metric
+    assert len(model.metrics_variables) >= len(metric.variables)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX's trainer begins with it")
+@pytest.mark.parametrize("built", [True, False])
+def test_observe_building(built: bool) -> None:
+    shapes: list[Any] = []
+    observers = list(compat._building_observers)
+    compat.observe_building(lambda model, inputs: shapes.append(inputs().shape[1:]))
+    model = small_model() if built else keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    try:
+        model.fit(X, Y, verbose=0)
+        model.evaluate(X, Y, verbose=0)
+        model.train_on_batch(X, Y)
+    finally:
+        compat._building_observers[:] = observers
+
+    assert shapes == [(3,)] * 3
+
+
+def test_run_symbolically() -> None:
+    seen: list[Any] = []
+
+    class Sees(keras.layers.Layer):
+        def call(self, x: Any, training: bool = False) -> Any:
+            seen.append(training)
+            return x
+
+    model = keras.Sequential([keras.Input((3,)), Sees()])
+    seen.clear()
+    compat.run_symbolically(model, keras.KerasTensor((None, 3)), True)
+
+    assert set(seen) == {True}
