@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 from keras.src import backend
-from keras.src.backend import compute_output_spec
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.stateless_scope import get_stateless_scope
@@ -64,7 +63,8 @@ def observe_building(observer: Callable[[Any, Callable[[], Any]], None]) -> None
     Relies on: `Trainer._symbolic_build`, which JAX's trainer calls first of all.
     """
     if not _building_observers:
-        Trainer._symbolic_build = _observed_building(Trainer._symbolic_build)
+        trainer: Any = next(one for one in keras.Model.__mro__ if "_symbolic_build" in vars(one))
+        trainer._symbolic_build = _observed_building(trainer._symbolic_build)
     if observer not in _building_observers:
         _building_observers.append(observer)
 
@@ -98,7 +98,7 @@ def run_symbolically(model: Any, inputs: Any, training: bool) -> None:
 
     Relies on: `compute_output_spec` of the backend.
     """
-    compute_output_spec(lambda x: call_model(model, x, training), inputs)
+    backend.compute_output_spec(lambda x: call_model(model, x, training), inputs)
 
 
 def has_own(model: Any, method: str) -> bool:

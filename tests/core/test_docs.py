@@ -16,6 +16,7 @@ PAGES = (
     "layers",
     "learning_rates",
     "lookahead",
+    "loss_model",
     "masks",
     "param_groups",
     "reparametrize",
