@@ -29,8 +29,8 @@ from keras import ops
 from kooler.core import compat
 from kooler.core.batch import Data, examples_in
 from kooler.core.hooks import hook
+from kooler.core.traces import current_trace
 from kooler.core.types import Tensor
-from kooler.models.probe import can_leave
 
 ATTRIBUTE = "_kooler_logged"
 
@@ -58,11 +58,11 @@ def log(name: str, value: Tensor) -> Tensor:
     if _running.discovered is not None:
         _running.discovered.append(name)
         return value
-    model = compat.outermost_layer()
+    model = _running.model or compat.outermost_layer()
     if not isinstance(model, keras.Model) or not getattr(model, "compiled", False):
         return value
     if _ready(model, name):
-        _running.values.append((name, value))
+        _running.values.append((name, value, current_trace()))
     return value
 
 
@@ -73,10 +73,10 @@ def _ready(model: Any, name: str) -> bool:
     if keras.backend.backend() != "jax":
         _prepare(model, [name])
         return True
-    if compat.is_training():
+    if model is _running.model:
         warnings.warn(
             f"`log({name!r}, …)` was first met inside of a compiled step, too late for this run; "
-            "it is reported from the next on. Call the model on a batch before it trains.",
+            "it is reported from the next on.",
             stacklevel=3,
         )
         _known.discard(model)
@@ -102,16 +102,25 @@ def _prepare(model: Any, names: list[str]) -> None:
         compat.add_metric(model, metric)
         if not _metrics_of(model):
             model.__dict__[ATTRIBUTE] = {}
-            hook(model, functools.partial(_forget_and_call, model))
+            hook(model, functools.partial(_run, model))
             model.__dict__["compute_loss"] = _draining(model, model.compute_loss)
         _metrics_of(model)[name] = metric
 
 
-def _forget_and_call(model: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Stands around the `call` of a model: what an earlier call left, for instance of `predict`."""
-    if compat.outermost_layer() is model:
-        _running.values = []
-    return call(*args, **kwargs)
+def _run(model: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Stands around the `call` of a model: if it is the outermost, it is the one to report.
+
+    What an earlier call left is forgotten; `predict` for instance computes no loss.
+    """
+    outermost = compat.outermost_layer()  # none inside of a step of JAX
+    if _running.model is not None or outermost not in (None, model):
+        return call(*args, **kwargs)
+    _running.values = []
+    _running.model = model
+    try:
+        return call(*args, **kwargs)
+    finally:
+        _running.model = None
 
 
 def _draining(model: Any, compute_loss: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,8 +129,9 @@ def _draining(model: Any, compute_loss: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(compute_loss)
     def drain_and_compute(x: Any = None, *args: Any, **kwargs: Any) -> Any:
         values, _running.values = _running.values, []
-        for name, value in values:
-            if not can_leave(value):
+        here = current_trace()
+        for name, value, trace in values:
+            if trace != here:
                 raise ValueError(
                     f"`log({name!r}, …)` stands inside of a loop (`scan`), a branch (`cond`) or a "
                     "part that is recomputed, out of which no value leads. Log it outside of it."
@@ -191,7 +201,8 @@ class _Running(threading.local):
     """What was logged by the model that runs in this thread."""
 
     def __init__(self) -> None:
-        self.values: list[tuple[str, Tensor]] = []
+        self.model: Any = None
+        self.values: list[tuple[str, Tensor, Any]] = []
         self.discovered: list[str] | None = None
 
 

@@ -22,6 +22,7 @@ from keras import ops
 
 from kooler.core import compat
 from kooler.core.hooks import hooked, plain_call, replaced
+from kooler.core.traces import current_trace
 from kooler.core.types import Tensor
 from kooler.models.local_variables import rewritten
 from kooler.models.tensor_names import Pattern, layers_of, local_variables, nearest
@@ -72,6 +73,8 @@ class Record:
         self.seen: Counter[Any] = Counter()
         self.names: set[str] = set()
         self.applied: set[str] = set()
+        self.elsewhere: set[str] = set()  # names of values from inside of a loop or a branch
+        self._trace = current_trace()
 
     def visit(self, place: Any, bases: Sequence[str], value: Any) -> Any:
         """Hears of a value on its way, and says with which to go on.
@@ -92,6 +95,8 @@ class Record:
             self.applied.update(pattern.text for pattern in asked)
             if any(_is_tensor(value) or not pattern.many for pattern in asked):
                 self.values[name] = value
+                if current_trace() != self._trace:
+                    self.elsewhere.add(name)
         return value
 
     def _patched(self, base: str, name: str, number: int, value: Any) -> Any:
@@ -158,7 +163,7 @@ class Probe:
                 raise ValueError(
                     f"The value of {name!r} is {value!r}, not a tensor, so it cannot be captured."
                 )
-            if any(not can_leave(tensor) for tensor in keras.tree.flatten(value)):
+            if name in record.elsewhere:
                 raise ValueError(
                     f"{name!r} is computed inside of a loop (`scan`, `while_loop`), a branch "
                     "(`cond`) or a part that is recomputed (`remat`), out of which no value leads. "
@@ -308,24 +313,6 @@ def _replacement(name: str, patch: Any, value: Any) -> Any:
 def _is_tensor(value: Any) -> bool:
     leaves = keras.tree.flatten(value)
     return bool(leaves) and all(keras.ops.is_tensor(leaf) for leaf in leaves)
-
-
-def can_leave(tensor: Tensor) -> bool:
-    """Whether a tensor that was kept may be used here: a tracer dies with the trace it is from."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        graph = getattr(tensor, "graph", None) if not hasattr(tensor, "numpy") else None
-        return graph is None or graph is tf.compat.v1.get_default_graph()
-    if backend == "jax":
-        import jax
-
-        try:
-            jax.numpy.isfinite(tensor)
-        except jax.errors.UnexpectedTracerError:
-            return False
-    return True
 
 
 class _Running(threading.local):
