@@ -21,6 +21,8 @@ PAGES = (
     "param_groups",
     "reparametrize",
     "steps",
+    "telemetry",
+    "weight_average",
 )
 
 
