@@ -12,7 +12,7 @@ from tests.optimizers.conformance import array, follow_oracle, fresh_variables, 
 from tests.optimizers.oracles import AdamOracle, SGDOracle
 
 INNER = {
-    "sgd": (lambda: keras.optimizers.SGD(0.1), lambda: SGDOracle(0.1), 5e-6),
+    "sgd": (lambda: keras.optimizers.SGD(0.1), lambda: SGDOracle(0.1), 2e-6),
     "adam": (lambda: keras.optimizers.Adam(0.1), lambda: AdamOracle(0.1), 2e-5),
 }
 
@@ -27,8 +27,9 @@ SLOW_CASES = [name if name in DAILY else pytest.param(name, marks=pytest.mark.sl
 @pytest.mark.parametrize("name", SLOW_CASES)
 def test_exact(name: str, inner: str) -> None:
     make, oracle, tolerance = INNER[inner]
+    wrappers = 1 + name.count(" of ")  # each rounds to float32 once more
 
-    follow_oracle(ALL[name], make(), oracle(), tolerance, flush_after=25)
+    follow_oracle(ALL[name], make(), oracle(), tolerance * wrappers, flush_after=25)
 
 
 @pytest.mark.parametrize("inner", SLOW_INNER)
