@@ -713,8 +713,10 @@ _VARIABLE_ATTRIBUTES = (
 )
 
 
-def autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:
+def autocast(dtype: str | None) -> contextlib.AbstractContextManager[Any]:
     """Within it, floating-point variables are read in `dtype`, as inside of a layer's `__call__`.
+
+    With None they are read as they are.
 
     Relies on: `AutocastScope`, which `Layer.__call__` opens.
     """

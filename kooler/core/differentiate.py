@@ -28,7 +28,9 @@ Result = tuple[tuple[Tensor, Any], list[Tensor | None]]
 MakeLeaf = Callable[[Tensor], Tensor]
 
 
-def differentiate(function: Function, tensors: Sequence[Tensor], *, leaves: bool = False) -> Result:
+def differentiate(
+    function: Function, tensors: Sequence[Tensor], *, leaves: bool = False, again: bool = False
+) -> Result:
     """Evaluates a function and its gradient.
 
     Args:
@@ -38,6 +40,8 @@ def differentiate(function: Function, tensors: Sequence[Tensor], *, leaves: bool
             the object itself is differentiated too; other tensors become leaves.
         leaves: Whether `function` may call `as_leaf`.  On JAX it is then traced twice, the first
             time for the shapes of the leaves only.
+        again: Whether the gradients are to be differentiable where no other call of this function
+            stands around, for instance inside of Keras's own step.  Only PyTorch must be told.
 
     Returns:
         The scalar and the nest; one gradient per tensor, and then one per leaf.
@@ -46,7 +50,10 @@ def differentiate(function: Function, tensors: Sequence[Tensor], *, leaves: bool
         >>> differentiate(lambda xs: (ops.sum(xs[0] ** 2), None), [ops.ones(3)])[1]
         [array([2., 2., 2.])]
     """
-    return _BY_BACKEND[keras.backend.backend()](function, list(tensors), leaves)
+    if keras.backend.backend() == "torch":
+        return _by_torch(function, list(tensors), leaves, again)
+    by_backend = _by_jax if keras.backend.backend() == "jax" else _by_tensorflow
+    return by_backend(function, list(tensors), leaves)
 
 
 def as_leaf(tensor: Tensor) -> Tensor:
@@ -106,7 +113,7 @@ def _by_jax(function: Function, tensors: list[Tensor], leaves: bool) -> Result:
     return result, [*gradients[0], *gradients[1]]
 
 
-def _by_torch(function: Function, tensors: list[Tensor], leaves: bool) -> Result:
+def _by_torch(function: Function, tensors: list[Tensor], leaves: bool, again: bool) -> Result:
     import torch
 
     def leaf(tensor: Tensor) -> Tensor:
@@ -122,8 +129,8 @@ def _by_torch(function: Function, tensors: list[Tensor], leaves: bool) -> Result
         sources = [leaf(tensor) for tensor in tensors]
         value, aux = function(sources)
         sources = [*sources, *late]
-        nested = len(_running.makers) > 1
-        gradients = torch.autograd.grad(value, sources, allow_unused=True, create_graph=nested)
+        again = again or len(_running.makers) > 1
+        gradients = torch.autograd.grad(value, sources, allow_unused=True, create_graph=again)
     return (value, aux), list(gradients)
 
 
@@ -162,8 +169,3 @@ class _Running(threading.local):
 
 
 _running = _Running()
-_BY_BACKEND: dict[str, Callable[[Function, list[Tensor], bool], Result]] = {
-    "jax": _by_jax,
-    "torch": _by_torch,
-    "tensorflow": _by_tensorflow,
-}
