@@ -2,9 +2,32 @@
 
 from kooler.models.attention_picture import plot_attention
 from kooler.models.capture import Capture
+from kooler.models.frozen import Frozen
+from kooler.models.gan import GAN
+from kooler.models.gradient_penalties import (
+    DivergencePenalty,
+    InputPenalty,
+    LipschitzPenalty,
+    R1Penalty,
+)
+from kooler.models.input_gradient import input_gradient
 from kooler.models.logged_values import log
 from kooler.models.loss_model import LossModel
 from kooler.models.probe import tap
 from kooler.models.tensor_names import names
 
-__all__ = ["Capture", "LossModel", "log", "names", "plot_attention", "tap"]
+__all__ = [
+    "GAN",
+    "Capture",
+    "DivergencePenalty",
+    "Frozen",
+    "InputPenalty",
+    "LipschitzPenalty",
+    "LossModel",
+    "R1Penalty",
+    "input_gradient",
+    "log",
+    "names",
+    "plot_attention",
+    "tap",
+]

@@ -1,0 +1,135 @@
+"""Pictures at the end of epochs: what is in them, when they come, and of whom."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kooler.callbacks import SampleImages
+from kooler.callbacks.sample_images import tiled, write_png
+from kooler.models import GAN
+from kooler.optimizers import EMA, WeightAverage
+
+
+def generator(activation: str = "tanh", channels: int = 1) -> keras.Model:
+    shape = (2, 3, channels)
+    if keras.config.image_data_format() == "channels_first":
+        shape = (channels, 2, 3)
+    size = 6 * channels
+    return keras.Sequential(
+        [keras.Input((4,)), layers.Dense(size, activation=activation), layers.Reshape(shape)]
+    )
+
+
+def gan(optimizer: object = "adam") -> GAN:
+    made = generator()
+    judge = keras.Sequential(
+        [keras.Input(made.output_shape[1:]), layers.Flatten(), layers.Dense(1)]
+    )
+    model = GAN(made, judge)
+    model.compile(optimizer)
+    return model
+
+
+def read_png(path: Path) -> np.ndarray:
+    data = path.read_bytes()
+    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
+    assert depth == 8
+    start = data.index(b"IDAT") + 4
+    length = struct.unpack(">I", data[start - 8 : start - 4])[0]
+    rows = np.frombuffer(zlib.decompress(data[start : start + length]), "uint8").reshape(height, -1)
+    assert (rows[:, 0] == 0).all()
+    return rows[:, 1:].reshape(height, width, 1 if kind == 0 else 3)
+
+
+def test_a_picture_is_read_as_it_was_written(tmp_path: Path) -> None:
+    for channels in (1, 3):
+        pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels)).astype("uint8")
+
+        write_png(tmp_path / "one.png", pixels)
+
+        np.testing.assert_array_equal(read_png(tmp_path / "one.png"), pixels)
+
+
+def test_others_can_read_it(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow comes with matplotlib only")
+    pixels = np.arange(24, dtype="uint8").reshape(2, 4, 3)
+    write_png(tmp_path / "one.png", pixels)
+
+    np.testing.assert_array_equal(np.asarray(image.open(tmp_path / "one.png")), pixels)
+
+
+def test_a_grid_goes_row_by_row() -> None:
+    images = np.arange(4).reshape(4, 1, 1, 1) * np.ones((4, 1, 2, 1))
+
+    assert tiled(images, (2, 2))[..., 0].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3]]
+
+
+def test_pictures_come_every_so_many_epochs(tmp_path: Path) -> None:
+    model = gan()
+    images = model.generate(8)
+
+    sampling = SampleImages(model.generator, tmp_path / "deep" / "er", every=2, grid=(2, 3))
+    model.fit(images, epochs=5, verbose=0, callbacks=[sampling])
+
+    found = sorted(path.name for path in (tmp_path / "deep" / "er").iterdir())
+    assert found == ["epoch_0002.png", "epoch_0004.png"]
+    assert read_png(tmp_path / "deep" / "er" / found[0]).shape == (4, 9, 1)
+
+
+def test_they_show_the_generator_of_that_epoch(tmp_path: Path) -> None:
+    model = gan()
+    sampling = SampleImages(model.generator, tmp_path, grid=(1, 2))
+    model.fit(model.generate(8), verbose=0, callbacks=[sampling])
+
+    made = model.generator.predict(sampling._latent, verbose=0)
+    if keras.config.image_data_format() == "channels_first":
+        made = np.moveaxis(made, 1, -1)
+    wanted = np.concatenate([made[0], made[1]], axis=1) * 127.5 + 127.5
+    difference = read_png(tmp_path / "epoch_0001.png").astype(float) - wanted
+    assert np.abs(difference).max() < 0.51
+
+
+def test_averages_have_pictures_of_their_own(tmp_path: Path) -> None:
+    model = gan(WeightAverage(keras.optimizers.SGD(1.0), EMA(0.9)))
+
+    sampling = SampleImages(model.generator, tmp_path, grid=(1, 2))
+    model.fit(model.generate(8), batch_size=2, verbose=0, callbacks=[sampling])
+
+    now, averaged = (read_png(tmp_path / f"epoch_0001{end}.png") for end in ("", "_average"))
+    assert (now != averaged).any()
+
+
+def test_pixels_from_zero_on_are_taken_as_they_are(tmp_path: Path) -> None:
+    net = generator("sigmoid", channels=3)
+    sampling = SampleImages(net, tmp_path, grid=(1, 1))
+    net.compile("sgd", loss="mse")
+
+    net.fit(
+        sampling._latent, net.predict(sampling._latent, verbose=0), verbose=0, callbacks=[sampling]
+    )
+
+    made = net.predict(sampling._latent, verbose=0)[0]
+    if keras.config.image_data_format() == "channels_first":
+        made = np.moveaxis(made, 0, -1)
+    assert np.abs(read_png(tmp_path / "epoch_0001.png") - made * 255).max() < 0.51
+
+
+def test_what_makes_no_pictures_is_refused(tmp_path: Path) -> None:
+    flat = keras.Sequential([keras.Input((4,)), layers.Dense(6)], name="flat")
+    with pytest.raises(ValueError, match=r"'flat' makes \(None, 6\), and pictures are \[batch"):
+        SampleImages(flat, tmp_path)
+    with pytest.raises(TypeError, match="`generator` must be a Keras model, received 3"):
+        SampleImages(3, tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [{"every": 0}, {"grid": (0, 2)}, {"grid": 8}])
+def test_wrong_numbers_are_refused(arguments: dict, tmp_path: Path) -> None:
+    (name,) = arguments
+
+    with pytest.raises(ValueError, match=f"`{name}` .*must be a .*whole number"):
+        SampleImages(generator(), tmp_path, **arguments)
