@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "accumulate",
     "capture",
+    "gan",
     "gradient_transforms",
     "layers",
     "learning_rates",
