@@ -18,7 +18,7 @@ SECONDS = {
     "layers": 40,
     "optimizers": 80,
     "steps": 40,
-    "models": 30,
+    "models": 50,
     "data": 40,
     "callbacks": 30,
     "seq2seq": 330,
