@@ -1,9 +1,9 @@
 r"""How good are titles of scientific abstracts?  Train on `arxiv_cs20k`, score beside baselines.
 
-    python -m benchmarks.titles --data FOLDER --run runs/arxiv_cs20k --minutes 20
-    python -m benchmarks.titles --data FOLDER --run runs/arxiv_cs20k --resume --minutes 60
+    python -m benchmarks.titles --data FOLDER --run runs/arxiv_cs20k
+    python -m benchmarks.titles --data FOLDER --run runs/arxiv_cs20k --resume
     python -m benchmarks.titles --data FOLDER --set arxiv_cs --size small --layers 6 \
-        --source-length 256 --batch-tokens 32768 --minutes 120                      (a GPU)
+        --source-length 256 --batch-tokens 32768 --updates 30000                    (a GPU)
 
 Prints ROUGE and the rest for each generation order, beside lead, sentences and nearest neighbour.
 The defaults are a short run for two CPU cores.
@@ -26,11 +26,12 @@ def main() -> None:
     parser.add_argument("--set", default="arxiv_cs20k", help="the data set")
     parser.add_argument("--run", default="runs/arxiv_cs20k", help="the run directory")
     parser.add_argument("--resume", action="store_true", help="go on with an earlier run")
-    parser.add_argument("--minutes", type=float, default=20.0, help="train no longer than this")
+    parser.add_argument("--updates", type=int, default=6000, help="where the cosine ends")
+    parser.add_argument("--minutes", type=float, help="train no longer than this")
     parser.add_argument("--size", default="tiny", help="tiny, small or base")
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--source-length", type=int, default=160)
-    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--source-length", type=int, default=128)
+    parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     folder = data_set(given.set, given.data)
@@ -45,11 +46,12 @@ def main() -> None:
         vocabulary_size=4000,
         batch_tokens=given.batch_tokens,
         maximum_shapes=2,
-        learning_rate=1.5e-3,
+        learning_rate=2e-3,
         warmup=300,
-        updates=100_000,
+        schedule="cosine",
+        updates=given.updates,
         minutes=given.minutes,
-        evaluate_every=250,
+        evaluate_every=500,
         checkpoint_every=250,
         seed=given.seed,
     )
