@@ -22,11 +22,13 @@ import keras
 import numpy as np
 
 from kooler.seq2seq.array_files import check_finite
+from kooler.seq2seq.batches import EvaluationBatch
 from kooler.seq2seq.corpora import Corpora, describe, prepare
 from kooler.seq2seq.counted import counted
 from kooler.seq2seq.display import Display, Look, Silence, Step
 from kooler.seq2seq.interruption import interruptible
 from kooler.seq2seq.recipe import build_model, build_optimizer
+from kooler.seq2seq.reserved_ids import PAD
 from kooler.seq2seq.run_directory import Checkpoint, RunDirectory
 from kooler.seq2seq.settings import Settings
 from kooler.seq2seq.weights import arrays_of, assign, named_weights, training_state
@@ -241,7 +243,6 @@ class _Training:
                 **{name: float(value) for name, value in logs.items()},
             }
         )
-        self.model.reset_metrics()
 
     def _evaluate(self, averaged: Sequence[int] = ()) -> None:
         """Measures the weights on the dev set, and keeps them if they are the best so far."""
@@ -279,12 +280,15 @@ class _Training:
 
     def _dev_losses(self) -> dict[str, float]:
         """Nats per token on the dev set, by order."""
-        self.model.reset_metrics()
+        names = [f"nll_{order}" for order in self.settings.orders]
+        sums, tokens = np.zeros(len(names)), 0
         for batch in self.data.dev_batches():
             pairs = {"source": batch.source, "target": batch.target}
-            logs = self.model.test_on_batch(pairs, return_dict=True)
-        self.model.reset_metrics()
-        return {order: float(logs[f"nll_{order}"]) for order in self.settings.orders}
+            logs = self.model.test_on_batch(pairs, return_dict=True)  # of this batch alone
+            count = _token_count(batch)
+            sums += count * np.array([float(logs[name]) for name in names])
+            tokens += count
+        return dict(zip(self.settings.orders, (sums / max(tokens, 1)).tolist(), strict=True))
 
     def _save_checkpoint(self) -> None:
         """Writes a checkpoint; the last regular ones, of which the average is made, stay."""
@@ -336,3 +340,9 @@ def seed_torch(seed: int, update: int) -> None:
         import torch
 
         torch.manual_seed(int(np.random.SeedSequence([seed, update]).generate_state(1)[0]))
+
+
+def _token_count(batch: EvaluationBatch) -> int:
+    """The tokens that a dev batch's loss is the mean of: with each EOS, without empty sources."""
+    written = batch.target[(batch.source != PAD).any(axis=1)]
+    return int((written != PAD).sum()) + len(written)

@@ -129,6 +129,25 @@ def test_ctrl_c_writes_a_checkpoint_and_changes_nothing(files, tmp_path, without
     assert_same_run(RunDirectory(straight), RunDirectory(stopped))
 
 
+def test_the_dev_loss_is_the_mean_of_all_tokens(files, tmp_path, without_computing, monkeypatch):
+    seen = []
+
+    def test_on_batch(model, pairs, **options):
+        present = pairs["source"].any(axis=1)
+        tokens = (pairs["target"][present] != 0).sum() + present.sum()
+        seen.append((float(len(seen) + 1), int(tokens)))
+        return {f"nll_{order}": seen[-1][0] for order in model.orders}
+
+    monkeypatch.setattr(Seq2Seq, "test_on_batch", test_on_batch)
+    settings = Settings(**SETTINGS | {"updates": 1, "average": 1})
+
+    outcome = train(settings, *files, tmp_path)
+
+    losses, tokens = zip(*seen, strict=True)
+    assert len(seen) > 1
+    np.testing.assert_allclose(outcome.dev_loss, np.average(losses, weights=tokens), rtol=1e-12)
+
+
 def test_the_weights_to_use_are_the_best_on_the_dev_set(files, tmp_path, without_computing):
     without_computing.dev_loss = {6: 3.0, 12: 2.0, 14: 2.5, 11.33: 2.4}.get
 
