@@ -66,6 +66,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(TimeBudget(config), "time-budget")
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are taken out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Makes tests marked `compiles` slow where a backend compiles what they compute."""
+    if os.environ["KERAS_BACKEND"] == "torch":
+        return
+    for item in items:
+        if item.get_closest_marker("compiles"):
+            item.add_marker("slow")
+
+
 def pytest_report_header() -> str:
     """One line: on what these tests run."""
     choice = "" if BACKEND_CHOSEN else " (by default; set KERAS_BACKEND for another)"

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from examples import adversarial_text, sharpness
+
+pytestmark = pytest.mark.compiles
 
 
 def test_adversarial_training_of_a_text_classifier(tmp_path: Path) -> None:

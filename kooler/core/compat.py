@@ -88,9 +88,13 @@ def _symbolic_inputs(model: Any, iterator: Any, batch: Any) -> Any:
             batches = next(iter(iterator))[2]
             batch = batches[0] if isinstance(batches, list | tuple) else next(batches)
         inputs = keras.utils.unpack_x_y_sample_weight(batch)[0]
-    return keras.tree.map_structure(
-        lambda one: keras.KerasTensor(one.shape, keras.backend.standardize_dtype(one.dtype)), inputs
-    )
+    return keras.tree.map_structure(_like_one_example, inputs)
+
+
+def _like_one_example(one: Any) -> keras.KerasTensor:
+    """Sizes that are open become 1: what a `call` asks of its sizes, JAX can then answer."""
+    shape = tuple(1 if size is None else size for size in one.shape)
+    return keras.KerasTensor(shape, keras.backend.standardize_dtype(one.dtype))
 
 
 def run_symbolically(model: Any, inputs: Any, training: bool) -> None:

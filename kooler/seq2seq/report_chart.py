@@ -5,6 +5,7 @@ page and its letters from the reader's fonts.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 
 from kooler.seq2seq.report_data import Chart, Curve
@@ -126,7 +127,9 @@ def _y_range(unit: str, values: Sequence[float]) -> tuple[float, float]:
 def _ticks(low: float, high: float) -> list[float]:
     """About five round numbers that enclose a range."""
     size = max(abs(low), abs(high))
-    span = high - low if high - low > 1e-6 * size else size or 1.0
+    if size < sys.float_info.min:  # 0, or too small to be divided
+        size = 1.0
+    span = high - low if high - low > 1e-6 * size else size
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= span / 4 * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

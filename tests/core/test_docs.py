@@ -49,6 +49,7 @@ def test_the_snippets_about_the_core() -> None:
     assert np.flatnonzero(momentum.any(axis=1)).tolist() == [1]
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("page", PAGES)
 def test_the_snippets_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -142,6 +142,7 @@ def test_all_masks_together_are_their_and() -> None:
     np.testing.assert_array_equal(array(scores)[:, 0] > 0, visible)
 
 
+@pytest.mark.compiles
 def test_the_gradient_by_finite_differences() -> None:
     layer = attention()
 
@@ -152,6 +153,7 @@ def test_the_gradient_by_finite_differences() -> None:
     np.testing.assert_allclose(gradient(function, x), differences(function, x), atol=2e-3)
 
 
+@pytest.mark.compiles
 def test_trained_saved_and_loaded(tmp_path: Path) -> None:
     inputs = keras.Input((None,), dtype="int32")
     hidden = keras.layers.Embedding(9, 6, mask_zero=True)(inputs)

@@ -64,6 +64,7 @@ def test_as_the_row_alone_in_every_merge_mode(mode: Any) -> None:
     )
 
 
+@pytest.mark.compiles
 def test_stacked_as_the_row_alone() -> None:
     first = MaskedBidirectional(layers.SimpleRNN(2, return_sequences=True))
     second = MaskedBidirectional(layers.SimpleRNN(2))
@@ -101,6 +102,7 @@ def test_the_articles_example_takes_no_state_behind_the_padding() -> None:
     np.testing.assert_allclose(found[0], [*steps[0, 2, :2], *steps[0, 0, 2:]], rtol=1e-6)
 
 
+@pytest.mark.compiles
 def test_keras_forgets_the_mask_beside_an_initial_state_and_we_do_not() -> None:
     states = [np.ones((1, 2), "float32")] * 4
     padded = np.concatenate([X[:1], np.zeros((1, 3, 3), "float32")], axis=1)
@@ -127,6 +129,7 @@ def test_what_stands_in_the_padding_does_not_get_out() -> None:
     assert not slope[~MASK].any()
 
 
+@pytest.mark.compiles
 def test_the_gradient_by_finite_differences() -> None:
     layer = MaskedBidirectional(layers.SimpleRNN(2))
     x = X[2:3, :3, :2]
@@ -146,6 +149,7 @@ def test_the_mask_goes_on() -> None:
     assert compat.mask_of(last) is None
 
 
+@pytest.mark.compiles
 def test_trained_saved_and_loaded(tmp_path: Path) -> None:
     inputs = keras.Input((4,), dtype="int32")
     hidden = layers.Embedding(9, 3, mask_zero=True)(inputs)

@@ -78,6 +78,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", SOUND)
 def test_a_model_that_does_not_read_padding(name: str) -> None:
     report = check_masks(model_of(SOUND[name]), IDS)
@@ -144,6 +145,7 @@ def test_padding_on_the_left() -> None:
     assert not check_masks(absolute, IDS, left=True)
 
 
+@pytest.mark.compiles
 def test_several_inputs() -> None:
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in "ab"}
     embedding = layers.Embedding(9, 4, mask_zero=True)
@@ -188,6 +190,7 @@ def test_repairing_combines_the_masks() -> None:
     assert array(compat.mask_of(outputs)).tolist() == [[True, False, False]]
 
 
+@pytest.mark.compiles
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking:UserWarning")
 @settings(max_examples=6)
 @given(st.lists(st.sampled_from(["dense", "times", "norm", "conv", "plus"]), max_size=3))

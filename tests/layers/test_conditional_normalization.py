@@ -60,6 +60,7 @@ def test_a_condition_for_each_step() -> None:
     )
 
 
+@pytest.mark.compiles
 def test_the_gradient_by_finite_differences() -> None:
     layer = randomised(3)
 

@@ -83,6 +83,7 @@ def test_what_stands_in_the_padding_does_not_get_out(name: str) -> None:
     np.testing.assert_array_equal(array(layer(poisoned, mask=MASK)), array(layer(X, mask=MASK)))
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", ["begun windows, mean", "dilated", "group norm"])
 def test_the_gradient_by_finite_differences(name: str) -> None:
     layer = MADE[name]()
@@ -141,6 +142,7 @@ def test_kerass_batch_normalisation_counts_valid_steps_only() -> None:
     np.testing.assert_allclose(array(layer.moving_mean), X[MASK].mean(axis=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.compiles
 def test_trained_saved_and_loaded(tmp_path: Path) -> None:
     inputs = keras.Input((None,), dtype="int32")
     x = layers.Embedding(9, 4, mask_zero=True)(inputs)

@@ -122,6 +122,7 @@ def test_the_gradient_by_finite_differences(name: str) -> None:
     np.testing.assert_allclose(gradient(function, X), differences(function, X), atol=2e-4)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_neither_overflows_nor_forgets(dtype: str) -> None:
     x = ops.cast(np.full((1, 4000), 30.0), dtype)  # the sum, 120000, is no float16
@@ -155,6 +156,7 @@ def test_in_a_functional_model_with_open_steps() -> None:
         np.testing.assert_allclose(values, loop(name, X, rows), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.compiles
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 3))
 def test_more_padding_changes_nothing(lengths: list[int], more: int) -> None:

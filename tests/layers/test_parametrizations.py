@@ -93,6 +93,7 @@ def test_power_iteration_follows_the_weight_and_exact_needs_no_memory() -> None:
     assert sigma(array(exact_dense.kernel)) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.compiles
 def test_the_matrix_of_a_kernel_goes_from_its_inputs_to_its_outputs() -> None:
     transposed = layers.Conv2DTranspose(2, 3)
     transposed.build((None, 5, 5, 3))  # kernel [3, 3, 2 out, 3 in]

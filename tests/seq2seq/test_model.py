@@ -227,6 +227,7 @@ def test_one_order_at_a_time_draws_each_of_them():
     assert tuple(model._orders(64, training=False).shape) == (1, 3)
 
 
+@pytest.mark.compiles
 def test_two_vocabularies_have_two_tables():
     model = small_model(30, layers=1, target_vocabulary_size=12)
     model.compile("sgd")
@@ -282,6 +283,7 @@ def test_a_setting_that_makes_no_model_is_refused(arguments, message):
         Seq2Seq(**({"source_vocabulary_size": 20} | arguments))
 
 
+@pytest.mark.compiles
 def test_half_precision_trains_writes_and_scores():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kooler.seq2seq import report_chart as module
@@ -125,6 +125,7 @@ def test_flat_curves_are_no_problem(values):
 
 
 @given(numbers, numbers)
+@example(0.0, 5e-324)
 def test_ticks_are_few_round_and_enclose_the_range(one, two):
     low, high = sorted((one, two))
     ticks = module._ticks(low, high)
