@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kooler.core.types import Tensor
@@ -139,7 +140,8 @@ def as_tensor(x: Any) -> Tensor:
 def lowest_like(x: Tensor) -> Tensor:
     """The lowest finite number of the dtype of x."""
     kind = keras.backend.standardize_dtype(x.dtype)
-    lowest = LOWEST[kind] if kind in LOWEST else _lowest_integer(kind)
+    # TensorFlow takes a number of Python's for a float32, which the lowest float64 does not fit.
+    lowest = np.float64(LOWEST[kind]) if kind in LOWEST else _lowest_integer(kind)
     return ops.cast(lowest, kind)
 
 

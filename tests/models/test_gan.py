@@ -166,7 +166,7 @@ def test_the_first_turn_of_a_generator_is_a_first_step_of_its_optimizer() -> Non
 @pytest.mark.parametrize("rates", [(0.1, 1.0), {"generator": 0.1}])
 def test_learning_rates_of_their_own_count_under_adam(rates: Any) -> None:
     gan = GAN(*players(), learning_rates=rates)
-    gan.compile(keras.optimizers.Adam(0.1), run_eagerly=True)
+    gan.compile(keras.optimizers.Adam(0.1, epsilon=1e-12), run_eagerly=True)
     moved = []
 
     for player in (gan.generator, gan.discriminator):

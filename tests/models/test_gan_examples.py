@@ -34,15 +34,6 @@ def test_a_heap_is_found_if_enough_points_are_near() -> None:
     assert mixture.found(made, 4) == 1
 
 
-def test_turning_the_gradient_around_helps_in_the_other_world() -> None:
-    adaptation = example("domain_adaptation")
-
-    plain, adapted = (adaptation.run(strength, count=256, epochs=10) for strength in (0.0, 1.0))
-
-    assert adapted > 0.8
-    assert adapted > plain + 0.1
-
-
 def test_digits_are_written(tmp_path: Path) -> None:
     mnist = example("gan_mnist")
     arrays = {"x_train": np.zeros((8, 28, 28), "uint8")}

@@ -17,7 +17,15 @@ from kooler.steps import (
     SharpnessAware,
     VirtualAdversarial,
 )
-from tests.steps.small import IDS, Y, check_same, check_step, gradient, model, weights_of
+from tests.steps.small import (
+    IDS,
+    Y,
+    check_same_as_keras,
+    check_step,
+    gradient,
+    model,
+    weights_of,
+)
 from tests.toys import TableDescent, Trail, Window
 
 WEIGHTS = np.arange(12, dtype="float32") / 6
@@ -128,7 +136,7 @@ def test_a_batch_of_one_part_is_the_plain_step(size: Any) -> None:
     for net in (parts, whole):
         net.fit(IDS, Y, batch_size=12, epochs=2, shuffle=False, verbose=0)
 
-    check_same(parts.variables, whole.variables)
+    check_same_as_keras(parts.variables, whole.variables)
 
 
 def test_removed_it_leaves_the_plain_model() -> None:

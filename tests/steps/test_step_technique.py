@@ -22,7 +22,7 @@ from tests.steps.small import (
     RATE,
     Weights,
     Y,
-    check_same,
+    check_same_as_keras,
     check_step,
     gradient,
     model,
@@ -59,7 +59,7 @@ def test_switched_off_all_together_they_are_plain_training() -> None:
     plain, plain_logs = trained_plainly()
 
     assert logs == plain_logs
-    check_same(net.variables, plain.variables)
+    check_same_as_keras(net.variables, plain.variables)
 
 
 @pytest.mark.parametrize("make", ALL)
