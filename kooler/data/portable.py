@@ -1,0 +1,32 @@
+"""Pickles for another process of this machine, in which a memory map stays a memory map.
+
+Pickle writes a `numpy.memmap` with all its bytes, so that each worker would be sent the whole file.
+Here it is written as the name of its file and opened again.  That goes for a map as it was opened;
+a slice of one is an array like any other.
+"""
+
+import io
+import mmap
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+
+
+def dumps(value: Any) -> bytes:
+    """A value as bytes; `pickle.loads` reads them."""
+    target = io.BytesIO()
+    _Pickler(target, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+    return target.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap) and value.filename:
+            return _open, (os.fspath(value.filename), value.dtype, value.offset, value.shape)
+        return NotImplemented
+
+
+def _open(file: str, dtype: Any, offset: int, shape: tuple[int, ...]) -> Any:
+    return np.memmap(file, dtype, "r", offset, shape)

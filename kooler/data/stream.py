@@ -1,0 +1,216 @@
+"""One source of batches for `fit`, `evaluate`, `predict` and loops of one's own.
+
+A stream has one position, that of training: an epoch and a number of batches within it.  `fit` and
+`next(stream)` move it, so that each batch is trained on once, whoever takes it, also when a fit
+ends within an epoch and the next one goes on.  `evaluate`, `predict` and validation read a pass of
+their own, from the first sample to the last, in the order of the source, and move nothing.  So the
+same stream may train and validate, and the rows of `predict` are those of the source.
+
+`state()` is the position, `restore` goes there: seeds come from (seed, epoch, index), so what
+follows are the same batches, also with another number of workers.
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import GeneratorType
+from typing import Any
+
+from kooler.core.compat import Feed
+from kooler.data.parallel import check_workers
+from kooler.data.passes import GeneratedPasses, IndexedPasses, Passes
+from kooler.data.samples import can_be_indexed, check_source, count
+
+_END = object()
+
+
+class Stream(Feed):
+    """Feeds Keras's trainers on all backends, each sample exactly once an epoch.
+
+    Args:
+        source: Samples, or with `batch_size=None` batches: anything with `__len__` and
+            `__getitem__`, arrays, a tuple or a dict of arrays, an Arrow table; or a function that
+            makes a generator of them.  A batch is what `fit` takes: inputs, or a tuple of inputs,
+            targets and sample weights.
+        batch_size: How many samples make up a batch; None if the source yields batches.
+        shuffle: Whether training comes in another order each epoch; for what can be indexed.
+        seed: Of that order, and of `random_generator`.
+        workers: How many processes or threads read a source that can be indexed; 0 reads here.
+        processes: Whether the workers are spawned processes; otherwise threads.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 0,
+        processes: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_numbers(batch_size, seed)
+        check_workers(workers)
+        self._given = {"seed": seed, "batch_size": batch_size, "shuffle": bool(shuffle)}
+        self._passes = _passes(source, batch_size, bool(shuffle), seed, workers, processes)
+        self._lock = threading.RLock()
+        self._epoch = 0
+        self._position = 0
+        self._rest: Iterator[Any] | None = None
+        self._held: deque[Any] = deque()  # drawn, but not yet taken
+
+    @property
+    def num_batches(self) -> int | None:
+        """How many batches an epoch has; None for a generator."""
+        return self._passes.length
+
+    def state(self) -> dict[str, Any]:
+        """The position of training, as a dictionary that can be written as JSON."""
+        with self._lock:
+            return {"epoch": self._epoch, "position": self._position, **self._given}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes to a position that `state` told, of a stream with the same settings."""
+        for name, value in self._given.items():
+            if state.get(name) != value:
+                raise ValueError(
+                    f"The state is of a stream with {name}={state.get(name)!r}, this one has "
+                    f"{name}={value!r}: its batches would be others. Make the stream with the "
+                    "arguments of the saved one; only `workers` may differ."
+                )
+        with self._lock:
+            self._go_to(state["epoch"], state["position"])
+
+    def close(self) -> None:
+        """Ends the workers; reading on starts new ones."""
+        with self._lock:
+            self._go_to(self._epoch, self._position)
+            self._passes.close()
+
+    def __next__(self) -> Any:
+        """The next batch of training; after the last one of an epoch, the first of the next."""
+        return self._take(None)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches that are left of the epoch of training; all of them at its beginning."""
+        with self._lock:
+            if self._ahead(1) == []:  # a generator shows only now that its epoch was over
+                self._go_to(self._epoch + 1, 0)
+            epoch = self._epoch
+        while (batch := self._take(epoch)) is not _END:
+            yield batch
+
+    # What `Feed` asks for.
+
+    def batches(self, purpose: str, endless: bool) -> Iterator[Any]:
+        """The batches for a trainer."""
+        if purpose == "train":
+            return _forever(self) if endless else iter(self)
+        if purpose == "build":
+            return iter(self._ahead(1))
+        return self._passes.batches(0, 0, shuffled=False)
+
+    def batches_left(self, purpose: str) -> int | None:
+        """How many batches a pass will have."""
+        length = self._passes.length
+        return length if length is None or purpose != "train" else length - self._position
+
+    def examples(self) -> list[Any]:
+        """A few batches whose shapes show which axes vary."""
+        return self._passes.examples() or self._ahead(2)
+
+    # The position.
+
+    def _take(self, epoch: int | None) -> Any:
+        with self._lock:
+            while epoch in (None, self._epoch):
+                held = self._ahead(1)
+                if held:
+                    self._held.popleft()
+                    self._moved()
+                    return held[0]
+                if not self._position:
+                    raise ValueError("The source of a Stream has no batches.")
+                self._go_to(self._epoch + 1, 0)
+            return _END
+
+    def _moved(self) -> None:
+        self._position += 1
+        if self._position == self._passes.length:
+            self._go_to(self._epoch + 1, 0)
+
+    def _ahead(self, number: int) -> list[Any]:
+        """Up to `number` batches of this epoch, which remain to be taken."""
+        with self._lock:
+            if self._rest is None:
+                self._rest = self._passes.batches(self._epoch, self._position, shuffled=True)
+            try:
+                self._held.extend(itertools.islice(self._rest, max(0, number - len(self._held))))
+            except BaseException:  # also Ctrl-C: nothing was taken, so nothing is lost
+                self._go_to(self._epoch, self._position)
+                raise
+            return list(itertools.islice(self._held, number))
+
+    def _go_to(self, epoch: int, position: int) -> None:
+        self._epoch, self._position = epoch, position
+        self._rest = None
+        self._held.clear()
+
+
+def _forever(stream: Stream) -> Iterator[Any]:
+    while True:
+        yield next(stream)
+
+
+def _passes(
+    source: Any, batch_size: int | None, shuffle: bool, seed: int, workers: int, processes: bool
+) -> Passes:
+    check_source(source)
+    if can_be_indexed(source):
+        if not count(source):
+            raise ValueError("The source of a Stream has no samples, received one of length 0.")
+        return IndexedPasses(source, batch_size, shuffle, seed, workers, processes)
+    _check_function(source)
+    if shuffle:
+        raise ValueError(
+            "`shuffle=True` needs a source that can be indexed. Let the generator yield "
+            "`shuffle_buffer(samples, size)` instead."
+        )
+    if workers:
+        raise ValueError(
+            f"A generator can be read by one reader only, received workers={workers!r}. Let it "
+            "yield what is cheap and `parallel_map` the rest: "
+            "Stream(lambda: parallel_map(prepare, names(), workers=2))."
+        )
+    return GeneratedPasses(source, batch_size, seed)
+
+
+def _check_function(source: Any) -> None:
+    if isinstance(source, GeneratorType | Iterator):
+        raise ValueError(
+            f"A {type(source).__name__} can be run through only once. Pass the function that makes "
+            "it, without calling it: Stream(read), not Stream(read())."
+        )
+    if callable(source):
+        return
+    if isinstance(source, Iterable):
+        raise ValueError(
+            f"A {type(source).__name__} can be iterated but not indexed. Pass a function that "
+            "returns it: Stream(lambda: dataset)."
+        )
+    raise ValueError(
+        "`source` must have __len__ and __getitem__, or be a function that makes a generator, "
+        f"received a {type(source).__name__}."
+    )
+
+
+def _check_numbers(batch_size: int | None, seed: int) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            "`batch_size` must be how many samples make up a batch, or None if the source yields "
+            f"batches, received batch_size={batch_size!r}."
+        )
+    if seed < 0:
+        raise ValueError(f"`seed` must be a whole number, 0 or more, received seed={seed!r}.")
