@@ -574,3 +574,62 @@ def test_run_symbolically() -> None:
     compat.run_symbolically(model, keras.KerasTensor((None, 3)), True)
 
     assert set(seen) == {True}
+
+
+# Data.
+
+
+class Asked(compat.Feed):
+    """Notes what each pass was asked for."""
+
+    num_batches = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes: list[tuple[str, bool]] = []
+
+    def batches(self, purpose: str, endless: bool) -> Iterator[Any]:
+        self.passes.append((purpose, endless))
+        yield from [[X, Y]] * (30 if endless else 3)
+
+    def batches_left(self, purpose: str) -> int:
+        return 3
+
+    def examples(self) -> list[Any]:
+        return [(X, Y)]
+
+
+def test_feed_hears_what_a_trainer_wants() -> None:
+    feed, model = Asked(), small_model()
+    feed.batches_left("train")
+    model.train_on_batch(X, Y)  # so that no trainer looks at a batch first
+
+    model.fit(feed, epochs=2, validation_data=feed, verbose=0)
+    model.fit(feed, steps_per_epoch=2, verbose=0)
+    model.evaluate(feed, verbose=0)
+    model.predict(feed, verbose=0)
+
+    assert feed.passes == [
+        *[("train", False), ("read", False)] * 2,
+        ("train", True),
+        ("read", False),
+        ("read", False),
+    ]
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="its trainer builds while it traces")
+def test_feed_hears_that_a_batch_is_looked_at_only() -> None:
+    feed = Asked()
+
+    small_model().fit(feed, verbose=0)
+
+    assert feed.passes == [("build", False), ("train", False)]
+
+
+def test_feed_called_by_no_trainer_is_read() -> None:
+    feed = Asked()
+
+    batches = list(compat.batches_of(feed, 1))
+
+    assert feed.passes == [("read", False)]
+    assert len(batches) == 3

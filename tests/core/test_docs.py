@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "accumulate",
     "capture",
+    "data",
     "gan",
     "gradient_transforms",
     "layers",
