@@ -242,8 +242,8 @@ def is_private_keras(name: str) -> bool:
 
 
 def is_underscored(name: str) -> bool:
-    """Whether a name is private by its single leading underscore."""
-    return name.startswith("_") and not name.startswith("__")
+    """Whether a name is private by its single leading underscore; `os._exit` is not."""
+    return name.startswith("_") and not name.startswith("__") and name != "_exit"
 
 
 def defined_names(trees: Iterable[ast.Module]) -> set[str]:
