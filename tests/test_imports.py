@@ -15,8 +15,8 @@ BACKENDS = {"jax", "torch", "tensorflow"}
 HEAVY = BACKENDS | {"keras", "sklearn", "matplotlib", "transformers"}
 # The files that know text, settings or files on disk, but no tensor.
 WITHOUT_KERAS = [
+    "kooler.core.atomic",
     "kooler.seq2seq.array_files",
-    "kooler.seq2seq.atomic",
     "kooler.seq2seq.backend",
     "kooler.seq2seq.baselines",
     "kooler.seq2seq.briefs",

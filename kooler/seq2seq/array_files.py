@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from kooler.seq2seq.atomic import write_bytes
+from kooler.core.atomic import write_bytes
 
 Arrays = dict[str, np.ndarray]
 FORMAT = 1  # of these files and of a run directory; a newer one is refused

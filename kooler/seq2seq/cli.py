@@ -268,7 +268,7 @@ def evaluate(
     A page with curves, samples and pictures:
         kooler evaluate --run runs/first --test test.tsv --report report.html
     """
-    from kooler.seq2seq.atomic import check_place
+    from kooler.core.atomic import check_place
     from kooler.seq2seq.evaluate import check_bleu_tokenizer
 
     options: dict[str, Any] = {

@@ -14,7 +14,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from kooler.seq2seq.atomic import write_text
+from kooler.core.atomic import write_text
 from kooler.seq2seq.comparison import ScoreRow, comparison_sentence
 from kooler.seq2seq.report_data import (
     Attention,

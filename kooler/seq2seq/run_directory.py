@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kooler import __version__
+from kooler.core.atomic import write_text
 from kooler.seq2seq.array_files import FORMAT, Arrays, check_format, read_arrays, write_arrays
-from kooler.seq2seq.atomic import write_text
 from kooler.seq2seq.lock import locked
 from kooler.seq2seq.settings import Settings
 from kooler.seq2seq.tokenizer import Tokenizer

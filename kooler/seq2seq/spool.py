@@ -27,7 +27,7 @@ from typing import IO, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from kooler.seq2seq.atomic import replacing, write_text
+from kooler.core.atomic import replacing, write_text
 from kooler.seq2seq.corpus import Pair
 from kooler.seq2seq.reserved_ids import RESERVED
 

@@ -33,7 +33,7 @@ from typing import Any, Literal, Self, get_args
 import tokenizers
 from tokenizers import models
 
-from kooler.seq2seq.atomic import write_text
+from kooler.core.atomic import write_text
 from kooler.seq2seq.pieces import (
     check_text,
     checked,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kooler.seq2seq.atomic import check_place, replacing, write_text
+from kooler.core.atomic import check_place, replacing, write_text
 from tests.seq2seq.full_disk import file_size_limit
 
 
