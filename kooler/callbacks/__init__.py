@@ -2,6 +2,15 @@
 
 from kooler.callbacks.averaged_weights import AveragedWeights, averaged_weights
 from kooler.callbacks.batch_statistics import update_batch_statistics
+from kooler.callbacks.evaluate import Evaluate
+from kooler.callbacks.hyper_parameter import HyperParameter
 from kooler.callbacks.sample_images import SampleImages
 
-__all__ = ["AveragedWeights", "SampleImages", "averaged_weights", "update_batch_statistics"]
+__all__ = [
+    "AveragedWeights",
+    "Evaluate",
+    "HyperParameter",
+    "SampleImages",
+    "averaged_weights",
+    "update_batch_statistics",
+]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src import backend
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
@@ -184,6 +185,39 @@ def own_learning_rate(optimizer: Any) -> Any:
     Relies on: `BaseOptimizer._learning_rate`; the public `learning_rate` is its present value.
     """
     return optimizer._learning_rate
+
+
+def update_counter(optimizer: Any) -> tuple[Any, int]:
+    """The variable that counts the calls of an innermost optimizer, and how many make an update.
+
+    Relies on: `BaseOptimizer._iterations`, which with `gradient_accumulation_steps` counts batches.
+    """
+    return optimizer._iterations, optimizer.gradient_accumulation_steps or 1
+
+
+def model_of(callback: Any) -> Any:
+    """The model of a callback; `callback.model` would also take JAX's state out of the trainer.
+
+    Relies on: `Callback._model`.
+    """
+    return callback._model
+
+
+def running_values(model: Any, variables: Sequence[Any]) -> list[np.ndarray]:
+    """What variables hold now, also within `fit` on JAX, whose trainer then holds their values.
+
+    Unlike `jax_state_sync` it moves nothing; it does wait for the step that computes them.
+
+    Relies on: `_jax_state`, lists of values by the names of the trainer's lists of variables, and
+    `_jax_state_synced`.
+    """
+    held: dict[int, Any] = {}
+    if not getattr(model, "_jax_state_synced", True):
+        for name, values in (getattr(model, "_jax_state", None) or {}).items():
+            owner = model.optimizer if name == "optimizer_variables" else model
+            own = owner.variables if owner is not model else getattr(model, name)
+            held.update(zip(map(id, own), values or (), strict=False))
+    return [np.array(keras.ops.convert_to_numpy(held.get(id(v), v))) for v in variables]
 
 
 def clipped_by_global_norm(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:

@@ -171,6 +171,31 @@ def test_clipped_by_global_norm() -> None:
     np.testing.assert_allclose(np.ravel([ops.convert_to_numpy(g) for g in found]), [0.6, 0.8])
 
 
+def test_update_counter() -> None:
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    variable = keras.Variable([1.0])
+    for _ in range(5):
+        optimizer.apply([ops.ones(1)], [variable])
+    counter, calls = compat.update_counter(optimizer)
+
+    assert (int(counter), calls) == (5, 2)
+    assert int(optimizer.iterations) == 2
+
+
+def test_running_values_and_model_of() -> None:
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            model = compat.model_of(self)
+            counter, _ = compat.update_counter(model.optimizer)
+            seen.append(int(compat.running_values(model, [counter])[0]))
+
+    seen: list[int] = []
+    model = small_model()
+    model.fit(X, Y, batch_size=2, verbose=0, callbacks=[Look()])
+
+    assert seen == list(range(-(-len(X) // 2)))
+
+
 def test_copy_decay_exclusions() -> None:
     old, new = (keras.optimizers.SGD(0.1, weight_decay=5.0) for _ in range(2))
     bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([2.0], name="kernel")
