@@ -5,6 +5,7 @@ from kooler.callbacks.batch_statistics import update_batch_statistics
 from kooler.callbacks.checkpoint import Checkpoint
 from kooler.callbacks.evaluate import Evaluate
 from kooler.callbacks.hyper_parameter import HyperParameter
+from kooler.callbacks.progress import Progress
 from kooler.callbacks.sample_images import SampleImages
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Checkpoint",
     "Evaluate",
     "HyperParameter",
+    "Progress",
     "SampleImages",
     "averaged_weights",
     "update_batch_statistics",
