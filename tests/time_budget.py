@@ -19,8 +19,8 @@ SECONDS = {
     "optimizers": 120,
     "steps": 45,
     "models": 60,
-    "data": 40,
-    "callbacks": 35,
+    "data": 30,
+    "callbacks": 45,
     "seq2seq": 285,
     "house": 73,  # the tests that lie directly in tests/
 }
