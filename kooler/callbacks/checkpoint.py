@@ -158,8 +158,10 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = epoch
         self._skipped = self._skipped if resumed else 0
         self._begun = self._position_now()
-        if resumed and self._metrics:
-            _assign(self.model.metrics_variables, self._metrics)
+        variables = self.model.metrics_variables
+        # TensorFlow makes them with the first batch: there, the metrics count the rest of the epoch.
+        if resumed and len(variables) == len(self._metrics):
+            _assign(variables, self._metrics)
         self._metrics = []
         if not self._skipped:
             self._put_back_random()
