@@ -159,7 +159,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._skipped = self._skipped if resumed else 0
         self._begun = self._position_now()
         variables = self.model.metrics_variables
-        # TensorFlow makes them with the first batch: there, the metrics count the rest of the epoch.
+        # TensorFlow makes them with the first batch: there they count the rest of the epoch.
         if resumed and len(variables) == len(self._metrics):
             _assign(variables, self._metrics)
         self._metrics = []
