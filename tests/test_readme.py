@@ -87,10 +87,11 @@ def test_a_planted_wrong_command_is_noticed() -> None:
         parse("generate", ["--run", "runs/first", "--bean-size", "5"])
 
 
-def test_the_python_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (snippet,) = blocks(ENGLISH, "python")
+def test_the_python_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
+    generator, wrappers = blocks(ENGLISH, "python")
 
-    exec(compile(snippet, "README.md", "exec"), {})
+    exec(compile(wrappers, "README.md", "exec"), {})
+    exec(compile(generator, "README.md", "exec"), {})
 
     last_line = capsys.readouterr().out.splitlines()[-1]
     assert re.search(r"\['(l2r|r2l|mid)' '(l2r|r2l|mid)'\]$", last_line)
