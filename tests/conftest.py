@@ -68,7 +68,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before those that are slow are taken out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Makes tests marked `compiles` slow where a backend compiles what they compute."""
+    """Refuses names that differ by process; `compiles` means slow where a backend compiles."""
+    if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(
+            f"The name of {unstable[0]} has an address in it, so two processes name it differently. "
+            "Give `parametrize` names: ids=[…]."
+        )
     if os.environ["KERAS_BACKEND"] == "torch":
         return
     for item in items:

@@ -3,12 +3,15 @@
 Drawing is timed, by seconds and not by batches, and everything is read only when it is drawn: the
 newest values of the logs, and small counters beside them (updates, examples, learning rate), in the
 thread of the training and before the next batch begins.  Between two drawings a batch costs two
-calls that look at the clock; Keras goes on sending steps to the device (`async_safe`).
+calls that look at the clock; Keras goes on sending steps to the device (`async_safe`).  It reports
+the ends of batches from several threads then, so they may arrive out of order, and the last ones of
+training after validation has begun.
 
 How many examples have gone by is what Keras's mean of the loss was divided by.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, TypeVar
@@ -51,7 +54,7 @@ class Progress(keras.callbacks.Callback):
 
     now: Standing
     _trained: Standing
-    _logs: dict[str, Any]
+    _newest: dict[str, tuple[int, dict[str, Any]]]  # by phase: batches that ended, and their logs
 
     def __init__(
         self,
@@ -74,6 +77,8 @@ class Progress(keras.callbacks.Callback):
         self._screen: Screen | None = None
         self._totals: dict[str, int] = {}
         self._fitting = False
+        self._lock = threading.Lock()
+        self._newest = {}
         self._set_out("")
 
     def track(
@@ -99,7 +104,8 @@ class Progress(keras.callbacks.Callback):
 
     def log(self, **values: float) -> None:
         """In a loop of one's own: numbers to be shown with the next drawing."""
-        self._logs = {**self._logs, **values}
+        done, logs = self._newest[self.now.phase]
+        self._newest[self.now.phase] = done, {**logs, **values}
 
     # What Keras calls.
 
@@ -117,15 +123,14 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Keeps the logs; on JAX and TensorFlow in another thread."""
-        self._after(batch, logs)
+        self._after("train", batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """The epoch is kept on the screen, with its validation."""
         validated = self.now.phase != "train"
         if validated:
             self.now = self._trained  # its speed was read before validation began
-        self._logs = logs or self._logs
-        self._end(with_speed=not validated)
+        self._end(logs, with_speed=not validated)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Training is over."""
@@ -139,7 +144,6 @@ class Progress(keras.callbacks.Callback):
             return
         self._read()
         self._trained = self.now
-        self._totals["train"] = self.now.done
         self._begin("validate", None, self.now.epoch, self.now.epochs)
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -148,14 +152,13 @@ class Progress(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Keeps the logs."""
-        self._after(batch, logs)
+        self._after("validate" if self._fitting else "evaluate", batch, logs)
 
     def on_test_end(self, logs: Any = None) -> None:
         """How many batches validation has is known from now on."""
-        self._totals[self.now.phase] = self.now.done
+        self._totals[self.now.phase] = self._done()
         if not self._fitting:
-            self._logs = logs or self._logs
-            self._end()
+            self._end(logs)
             self._close()
 
     def on_predict_begin(self, logs: Any = None) -> None:
@@ -168,11 +171,10 @@ class Progress(keras.callbacks.Callback):
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
         """Counts; outputs are no numbers to show."""
-        self._after(batch, None)
+        self._after("predict", batch, None)
 
     def on_predict_end(self, logs: Any = None) -> None:
         """Prediction is over."""
-        self._logs = {}
         self._end()
         self._close()
 
@@ -180,7 +182,7 @@ class Progress(keras.callbacks.Callback):
 
     def _set_out(self, phase: str) -> None:
         self.now = Standing(phase)
-        self._logs = {}
+        self._newest[phase] = 0, {}
         self._batches, self._items = Speed(), Speed()
         self._drawn = time.monotonic()
 
@@ -205,12 +207,19 @@ class Progress(keras.callbacks.Callback):
             self._screen.draw(self.now)
             self._drawn = time.monotonic()
 
-    def _after(self, batch: int, logs: Any) -> None:
-        self._logs = logs or self._logs
-        self.now.done = batch + 1
+    def _after(self, phase: str, batch: int, logs: Any) -> None:
+        with self._lock:
+            done, last = self._newest[phase]
+            if batch >= done:
+                self._newest[phase] = batch + 1, logs or last
 
-    def _end(self, with_speed: bool = True) -> None:
-        self._totals[self.now.phase] = self.now.total = self.now.done
+    def _done(self) -> int:
+        return max(self.now.done, self._newest[self.now.phase][0])
+
+    def _end(self, logs: Any = None, with_speed: bool = True) -> None:
+        if logs:
+            self._newest[self.now.phase] = self._done(), logs
+        self._totals[self.now.phase] = self.now.total = self.now.done = self._done()
         if self._screen is None:
             return
         if with_speed:
@@ -231,7 +240,11 @@ class Progress(keras.callbacks.Callback):
     def _read_speed(self) -> None:
         self._batches.see(self.now.done)
         self.now.batches_per_second = self._batches.per_second()
-        count = None if self.per_second == "batches" else self._logs.get(self.per_second)
+        count = (
+            None
+            if self.per_second == "batches"
+            else self._newest[self.now.phase][1].get(self.per_second)
+        )
         if self.per_second == "examples" and count is None and self.now.phase != "predict":
             count = examples_seen(compat.model_of(self))
         if count is not None:
@@ -240,7 +253,7 @@ class Progress(keras.callbacks.Callback):
             self.now.counted = None if rate is None else (rate, self.per_second)
 
     def _read_values(self) -> None:
-        values, model = dict(self._logs), compat.model_of(self)
+        values, model = dict(self._newest[self.now.phase][1]), compat.model_of(self)
         if model is not None and self.now.phase == "train":
             self.now.updates = _updates(model, self.now)
             values.setdefault("learning rate", learning_rate(model))

@@ -11,8 +11,7 @@ normalisation takes its step, all as in any call in training, and then everythin
 have written is dropped. So a call of the model itself right after it starts from the same random
 numbers: same masks, same outputs, and the statistics move once.
 
-On JAX and TensorFlow the values are replaced in a scope around the call; PyTorch, too, computes
-with detached tensors there instead of its parameters.
+The values are replaced by tensors without gradients in a scope around the call, also on PyTorch.
 """
 
 from collections.abc import Sequence
@@ -74,6 +73,7 @@ class Frozen(keras.layers.Layer):
 
 def call_frozen(model: Any, *args: Any, **kwargs: Any) -> Any:
     """Calls a model without gradients for its weights, and without a trace: see `Frozen`."""
+    _keep_reads_before_updates()
     with compat.autocast(None):
         values = [(v, ops.stop_gradient(v.value)) for v in model.trainable_variables]
     return call_without_trace(model, *args, values=values, **kwargs)
@@ -92,6 +92,20 @@ def call_without_trace(
         scope = compat.inheriting_scope(list(values))
     with scope, _random_numbers_kept():
         return model(*args, **kwargs)
+
+
+def _keep_reads_before_updates() -> None:
+    """Makes a compiled TensorFlow step read frozen weights before it changes them.
+
+    Nothing that changes these weights depends on the values read, so only a control edge keeps the
+    order. Keras sends all gradients of a step through one `IdentityN`; TensorFlow's graph optimizer
+    takes the path through it for a reason to drop that edge, then drops the path, and the read may
+    see the new weights. Without its pass for dependencies, in this process, the edge stays.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
 
 
 def _random_numbers_kept() -> AbstractContextManager[Any]:

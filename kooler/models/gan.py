@@ -127,10 +127,13 @@ class GAN(keras.Model):
             The losses and scores by name, one number per example: [batch] each.
         """
         real, latent = self._batch(inputs)
-        fake = self.generator(latent)
-        penalty = self._penalty_at(real, ops.stop_gradient(fake), bool(training))
-        scores = self.discriminator(real)
-        losses = self._trick(self._player_losses, self.discriminator, scores, (real, fake))
+        # `training` goes along by hand: within `fit` on JAX no surrounding call has set it.
+        fake = self.generator(latent, training=training)
+        penalty = self._penalty_at(real, ops.stop_gradient(fake), training)
+        scores = self.discriminator(real, training=training)
+        losses = self._trick(
+            self._player_losses, self.discriminator, scores, (real, fake), training=training
+        )
         if training:
             self._steps.assign(self._steps + 1)
         return {"discriminator_loss": losses[0], "generator_loss": losses[1], **penalty}
@@ -220,16 +223,20 @@ class GAN(keras.Model):
         shape = (ops.shape(inputs)[0], *self.latent_shape)
         return inputs, keras.random.normal(shape, seed=self._seeds)
 
-    def _penalty_at(self, real: Tensor, fake: Tensor, training: bool) -> dict[str, Tensor]:
+    def _penalty_at(self, real: Tensor, fake: Tensor, training: bool | None) -> dict[str, Tensor]:
         if self.penalty is None:
             return {}
         penalty, lazy = self.penalty, training and self.penalty.every > 1
         points = penalty.points(real, fake, self._seeds)
+
+        def now() -> Tensor:
+            return penalty.of(self.discriminator, points, training=training)
+
         if not lazy:
-            return {"penalty": penalty.of(self.discriminator, points)}
+            return {"penalty": now()}
         values = ops.cond(
             ops.equal(ops.convert_to_tensor(self._steps) % penalty.every, 0),
-            lambda: float(penalty.every) * penalty.of(self.discriminator, points),
+            lambda: float(penalty.every) * now(),
             lambda: ops.zeros((ops.shape(real)[0],), "float32"),
         )
         return {"penalty": values}

@@ -32,23 +32,38 @@ from kooler.models.gan_losses import PlayerLosses
 Losses = tuple[Tensor, Tensor]
 
 
-def by_frozen(losses: PlayerLosses, discriminator: Any, scores: Tensor, pair: Any) -> Losses:
+def by_frozen(
+    losses: PlayerLosses,
+    discriminator: Any,
+    scores: Tensor,
+    pair: Any,
+    training: bool | None = None,
+) -> Losses:
     """The losses of discriminator and generator, [batch] each; `scores` are those of `pair[0]`."""
     real, fake = pair
     held = ops.stop_gradient(fake)
-    judged = call_frozen(discriminator, fake)  # before the pass that moves the state
-    seen = discriminator(held)
+    judged = call_frozen(
+        discriminator, fake, training=training
+    )  # before the pass that moves the state
+    seen = discriminator(held, training=training)
     return (
         losses.of_discriminator((scores, seen), real, held),
         losses.of_generator((ops.stop_gradient(scores), judged), real, fake),
     )
 
 
-def by_subtract(losses: PlayerLosses, discriminator: Any, scores: Tensor, pair: Any) -> Losses:
+def by_subtract(
+    losses: PlayerLosses,
+    discriminator: Any,
+    scores: Tensor,
+    pair: Any,
+    training: bool | None = None,
+) -> Losses:
     """The same; the second with a gradient by the discriminator that should be zero."""
     real, fake = pair
     held = ops.stop_gradient(fake)
-    judged, seen = discriminator(fake), discriminator(held)
+    judged = discriminator(fake, training=training)
+    seen = discriminator(held, training=training)
     loss = losses.of_generator((scores, seen), real, held)
     difference = losses.of_generator((scores, judged), real, fake) - loss
     return (
@@ -57,10 +72,16 @@ def by_subtract(losses: PlayerLosses, discriminator: Any, scores: Tensor, pair: 
     )
 
 
-def by_reverse(losses: PlayerLosses, discriminator: Any, scores: Tensor, pair: Any) -> Losses:
+def by_reverse(
+    losses: PlayerLosses,
+    discriminator: Any,
+    scores: Tensor,
+    pair: Any,
+    training: bool | None = None,
+) -> Losses:
     """The same; the generator's gradient is in the first."""
     real, fake = pair[0], reverse_gradient(pair[1])
-    seen = discriminator(fake)
+    seen = discriminator(fake, training=training)
     loss = losses.of_generator((scores, seen), real, fake)
     return losses.of_discriminator((scores, seen), real, fake), ops.stop_gradient(loss)
 

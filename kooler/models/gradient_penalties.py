@@ -51,9 +51,12 @@ class InputPenalty:
         """The penalty: [batch], from the squared norm of the gradient at each of the points."""
         raise NotImplementedError
 
-    def of(self, discriminator: Any, points: list[Tensor]) -> Tensor:
+    def of(
+        self, discriminator: Any, points: list[Tensor], *, training: bool | None = None
+    ) -> Tensor:
         """The penalty at the points: float32 [batch], differentiable by the weights."""
-        return self.value([_squared_norm(input_gradient(discriminator, x)) for x in points])
+        gradients = [input_gradient(discriminator, x, training=training) for x in points]
+        return self.value([_squared_norm(gradient) for gradient in gradients])
 
     def get_config(self) -> dict[str, Any]:
         """The arguments."""

@@ -17,15 +17,17 @@ from kooler.core.types import Tensor
 from kooler.models.frozen import call_without_trace
 
 
-def input_gradient(model: Any, x: Tensor) -> Tensor:
+def input_gradient(model: Any, x: Tensor, *, training: bool | None = None) -> Tensor:
     """The gradient of the sum of a model's outputs by its input.
 
-    The call leaves no trace (statistics of BatchNorm, states of random numbers), and whether it is
-    one of training is what the surrounding call says.
+    The call leaves no trace (statistics of BatchNorm, states of random numbers).
 
     Args:
         model: A Keras model or layer with one input and one output.
         x: Floating-point tensor [batch, …], or a symbolic one of a functional model.
+        training: Whether the call is one of training; None: what the surrounding call says. In the
+            `call` of a model of your own pass on what that got: within `fit` on JAX nothing
+            surrounds it.
 
     Returns:
         Of the shape of `x`; itself differentiable by `x` and by the weights of the model.
@@ -43,7 +45,7 @@ def input_gradient(model: Any, x: Tensor) -> Tensor:
             f"{type(model).__name__}."
         )
     if isinstance(x, keras.KerasTensor):
-        return InputGradient(model)(x)
+        return InputGradient(model)(x, training=training)
     x = ops.convert_to_tensor(x)
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
         raise TypeError(
@@ -51,8 +53,11 @@ def input_gradient(model: Any, x: Tensor) -> Tensor:
             "the gradient by what an embedding makes of it."
         )
 
+    # An explicit None would hide what the surrounding call says.
+    mode: dict[str, Any] = {} if training is None else {"training": training}
+
     def total(inputs: list[Tensor]) -> tuple[Tensor, None]:
-        return ops.sum(call_without_trace(model, inputs[0])), None
+        return ops.sum(call_without_trace(model, inputs[0], **mode)), None
 
     return differentiate(total, [x], again=True)[1][0]
 
@@ -65,11 +70,11 @@ class InputGradient(keras.layers.Layer):
         super().__init__(**arguments)
         self.model = model
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """The gradient at `x`."""
-        return input_gradient(self.model, x)
+        return input_gradient(self.model, x, training=training)
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: Any, training: bool | None = None) -> Any:
         """Like the input."""
         return keras.KerasTensor(x.shape, x.dtype)
 

@@ -196,6 +196,26 @@ def test_one_process_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.getvalue() == ""
 
 
+def test_batches_may_end_out_of_order_and_after_validation_has_begun() -> None:
+    stream = io.StringIO()
+    bar = Progress(stream=stream)
+    bar.set_params({"steps": 3, "epochs": 1})
+    bar.on_train_begin()
+    bar.on_epoch_begin(0)
+    for batch in range(3):
+        bar.on_train_batch_begin(batch)
+    bar.on_train_batch_end(1, {"loss": 2.0})
+    bar.on_train_batch_end(0, {"loss": 1.0})
+    bar.on_test_begin()
+    bar.on_test_batch_begin(0)
+    bar.on_train_batch_end(2, {"loss": 3.0})
+    bar.on_test_batch_end(0, {"loss": 9.0})
+    bar.on_test_end()
+    bar.on_epoch_end(0)
+
+    assert re.match(r"epoch 1/1  train  batch 3/3  .*loss 3\b", lines_of(stream)[0])
+
+
 def test_without_rich_a_terminal_is_an_error(
     terminal: TerminalStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,6 +35,7 @@ def test_a_heap_is_found_if_enough_points_are_near() -> None:
     assert mixture.found(made, 4) == 1
 
 
+@pytest.mark.compiles
 def test_digits_are_written(tmp_path: Path) -> None:
     mnist = example("gan_mnist")
     arrays = {"x_train": np.zeros((8, 28, 28), "uint8")}

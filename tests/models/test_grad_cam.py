@@ -19,6 +19,7 @@ def example() -> ModuleType:
     return module
 
 
+@pytest.mark.compiles
 def test_the_network_looks_at_the_figure(example: ModuleType, tmp_path: Path) -> None:
     accuracy, found, pictures = example.run(count=512, epochs=4)
     example.draw(*pictures, tmp_path / "maps.png")

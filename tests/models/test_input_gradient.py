@@ -91,6 +91,28 @@ def test_statistics_and_seeds_stay() -> None:
     assert 0 < (found == 0).mean() < 1  # dropout was on
 
 
+def test_a_model_of_ones_own_passes_on_whether_it_trains() -> None:
+    class Penalised(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = keras.Sequential(
+                [keras.Input((4,)), layers.Dropout(0.5), layers.Dense(1, use_bias=False)]
+            )
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return input_gradient(self.net, x, training=training)
+
+    net = Penalised()
+    net.compile(
+        keras.optimizers.SGD(0.0),
+        loss=lambda y, g: ops.mean(ops.cast(ops.equal(g, 0.0), "float32") + 0.0 * g),
+    )
+    zeros = [net.train_on_batch(X, X), net.test_on_batch(X, X)]
+
+    assert zeros[0] > 0  # dropout was on
+    assert zeros[1] == 0
+
+
 def test_what_has_no_gradient_is_refused() -> None:
     with pytest.raises(TypeError, match=r"an input of a floating-point type, received .*int32"):
         input_gradient(model(), np.zeros((1, 4), "int32"))

@@ -115,7 +115,9 @@ def test_a_lambda_works_but_cannot_be_saved() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["clip", 1.0, None, keras.optimizers.SGD, keras.optimizers.SGD(0.1)], ids=str
+    "wrong",
+    ["clip", 1.0, None, keras.optimizers.SGD, keras.optimizers.SGD(0.1)],
+    ids=["name", "number", "none", "class", "optimizer"],
 )
 def test_a_transform_is_a_function(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"A transform is a function of \(gradients, variables\)"):

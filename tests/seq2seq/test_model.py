@@ -193,6 +193,7 @@ def test_the_copy_prior_is_added_to_every_slot():
     np.testing.assert_allclose(with_prior[0][:, ids], expected[:, ids], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compiles
 def test_gradients_do_not_pile_up_between_steps():
     """Two weights with one path: PyTorch would then forget to clear the gradient of one of them."""
     batch = {"source": SOURCE, "target": TARGET}
@@ -213,6 +214,7 @@ def test_gradients_do_not_pile_up_between_steps():
         np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=other.path)
 
 
+@pytest.mark.compiles
 def test_one_order_at_a_time_draws_each_of_them():
     model = small_model(12, layers=1, order_sampling="one")
     model.compile("sgd")
