@@ -71,8 +71,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuses names that differ by process; `compiles` means slow where a backend compiles."""
     if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(
-            f"The name of {unstable[0]} has an address in it, so two processes name it differently. "
-            "Give `parametrize` names: ids=[…]."
+            f"The name of {unstable[0]} has an address in it, which the next process would not "
+            "find. Give `parametrize` names: ids=[…]."
         )
     if os.environ["KERAS_BACKEND"] == "torch":
         return
