@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from kooler.seq2seq.evaluate import TitleScores
+from kooler.seq2seq.report_words import say
 
 Kind = Literal["model", "baseline", "oracle"]
 
@@ -90,12 +91,12 @@ def comparison_sentence(rows: Sequence[ScoreRow]) -> str:
     """
     kinds = {row.kind for row in rows}
     if "model" not in kinds or "baseline" not in kinds:
-        return "No model or no baseline was scored, so there is nothing to compare."
+        return say("No model or no baseline was scored, so there is nothing to compare.")
     found = losses(rows)
     if not found:
-        return "In no score is any order of the model below a baseline."
+        return say("In no score is any order of the model below a baseline.")
     return " ".join(
-        f"{model} loses {_and(_against(found, model))}."
+        say("{model} loses {against}.", model=model, against=_and(_against(found, model)))
         for model in dict.fromkeys(loss.model for loss in found)
     )
 
@@ -108,18 +109,30 @@ def printed(row: ScoreRow, score: str) -> float:
 def _against(found: Sequence[Loss], model: str) -> list[str]:
     own = [loss for loss in found if loss.model == model]
     return [
-        f"against {baseline} in {_where([loss for loss in own if loss.baseline == baseline])}"
+        say(
+            "against {baseline} in {scores}",
+            baseline=say(baseline),
+            scores=_where([loss for loss in own if loss.baseline == baseline]),
+        )
         for baseline in dict.fromkeys(loss.baseline for loss in own)
     ]
 
 
 def _where(found: Sequence[Loss]) -> str:
     if len(found) == len(SCORES):
-        return "every score"
+        return say("every score")
     return _and(
-        [f"{SCORES[loss.score]} ({loss.value:.1f} to {loss.baseline_value:.1f})" for loss in found]
+        [
+            say(
+                "{score} ({value} to {baseline})",
+                score=say(SCORES[loss.score]),
+                value=f"{loss.value:.1f}",
+                baseline=f"{loss.baseline_value:.1f}",
+            )
+            for loss in found
+        ]
     )
 
 
 def _and(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+    return say(" and ").join([say(", ").join(parts[:-1]), parts[-1]] if parts[1:] else parts)

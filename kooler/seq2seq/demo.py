@@ -15,6 +15,7 @@ from kooler.seq2seq.display import Display, make_display
 from kooler.seq2seq.inside import growth_of
 from kooler.seq2seq.measure import Measured, measure, table
 from kooler.seq2seq.report_data import Growth, WrittenToken
+from kooler.seq2seq.report_words import say, speaking
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.run_report import write_run_report
 from kooler.seq2seq.settings import Settings
@@ -128,14 +129,17 @@ def _show(run: RunDirectory, test: Path, language: str, stream: TextIO) -> Measu
     print("\nHow the first one grows from both ends:\n", file=stream)
     print(*(f"    {stage}" for stage in _stages(growth)), sep="\n", file=stream)
     print(f"\n{table(measured.rows)}\n", file=stream)
-    report = write_run_report(
-        run,
-        writer,
-        measured,
-        title="Headlines, written from both ends",
-        summary="A small model, trained by `kooler demo` on news briefs that were made by rule.",
-        language=language,
-    )
+    with speaking(language):
+        report = write_run_report(
+            run,
+            writer,
+            measured,
+            title=say("Headlines, written from both ends"),
+            summary=say(
+                "A small model, trained by `kooler demo` on news briefs that were made by rule."
+            ),
+            language=language,
+        )
     print(f"Everything about it, with pictures: {report}", file=stream)
     print(f"More headlines: kooler generate --run {run.path} < briefs.txt", file=stream)
     return measured

@@ -15,6 +15,7 @@ from kooler.core.types import Tensor
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import ORDERS, layout, sentence_of, tokens_per_step
 from kooler.seq2seq.report_data import Attention, Growth, GrowthStep, WrittenToken
+from kooler.seq2seq.report_words import say
 from kooler.seq2seq.reserved_ids import EOS, PAD
 from kooler.seq2seq.shapes import cached, rounded
 from kooler.seq2seq.writer import Writer
@@ -61,7 +62,7 @@ def attention_of(writer: Writer, text: str, title: str, order: str) -> Attention
         source_tokens=_labels(writer, source),
         title_tokens=_labels(writer, [int(stream.ids[slot]) for slot in reading]),
         weights=weights.tolist(),
-        note=f"last layer, mean of its heads, {order}",
+        note=say("last layer, mean of its heads, {order}", order=order),
     )
 
 

@@ -2,7 +2,8 @@
 
 `report.html` carries its style, script and pictures inside and asks no network for anything; a
 content security policy forbids it.  It reads on a phone, in the dark, on paper, without JavaScript
-and with a screen reader.  The same data make the same file, byte for byte.
+and with a screen reader, in English or, for Chinese texts, in Chinese.  The same data make the same
+file, byte for byte.
 
 The page is `report_template.html`, whose `{{places}}` are filled by `report_page` with one section
 from each of `report_scores`, `report_growth`, `report_samples`, `report_attention`, `report_chart`.
@@ -27,6 +28,7 @@ from kooler.seq2seq.report_data import (
     WrittenToken,
 )
 from kooler.seq2seq.report_page import fragments
+from kooler.seq2seq.report_words import speaking
 
 __all__ = [
     "Attention",
@@ -70,7 +72,8 @@ def report_html(report: Report) -> str:
         A complete HTML document.
     """
     template = files("kooler.seq2seq").joinpath("report_template.html").read_text("utf-8")
-    places = {**fragments(report), "script_hash": _script_hash(template)}
+    with speaking(report.language):
+        places = {**fragments(report), "script_hash": _script_hash(template)}
     # In one pass, so that a title with {{braces}} in it stays what it is.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: places[match[1]], template)
 

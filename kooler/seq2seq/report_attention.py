@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from kooler.seq2seq.report_data import Attention
 from kooler.seq2seq.report_parts import scroller_start
 from kooler.seq2seq.report_text import columns, escape, shorten
+from kooler.seq2seq.report_words import say
 
 SOURCE_COLUMNS = 40  # more source tokens than these are reduced to the ones looked at most
 CELL, LABEL_LETTERS, LETTER_WIDTH = 22, 16, 7.2
@@ -27,7 +28,11 @@ def attention_section(attention: Attention | None, language: str) -> str:
         return ""
     shown = len(attention.source_tokens)
     cut = (
-        f" Of {shown} source tokens the {SOURCE_COLUMNS} that are looked at most are drawn."
+        say(
+            " Of {all} source tokens the {drawn} that are looked at most are drawn.",
+            all=shown,
+            drawn=SOURCE_COLUMNS,
+        )
         if shown > SOURCE_COLUMNS
         else ""
     )
@@ -43,13 +48,20 @@ def attention_section(attention: Attention | None, language: str) -> str:
         for row, token in enumerate(attention.title_tokens)
     )
     return (
-        "<p>Each row is a token of the title, each column a token of the source; the stronger the "
-        f"colour, the more the decoder looked there when it wrote the token.{note}{cut}</p>"
-        f'<figure>{scroller_start("attention matrix")}<div lang="{language}">'
+        f"<p>{_explanation()}{note}{cut}</p>"
+        f'<figure>{scroller_start(say("attention matrix"))}<div lang="{language}">'
         f"{attention_picture(attention)}</div></div>"
         '<figcaption class="scale">0 <span class="ramp"></span> '
         f"{highest:.2f}</figcaption></figure>"
-        f'<details><summary>The same in words</summary><ul lang="{language}">{words}</ul></details>'
+        f"<details><summary>{say('The same in words')}</summary>"
+        f'<ul lang="{language}">{words}</ul></details>'
+    )
+
+
+def _explanation() -> str:
+    return say(
+        "Each row is a token of the title, each column a token of the source; the stronger the "
+        "colour, the more the decoder looked there when it wrote the token."
     )
 
 
@@ -151,7 +163,11 @@ def _cells(
 
 def _description(attention: Attention) -> str:
     looks = [
-        f"{token.strip()} at {strongest(attention, row, 1)[0][0].strip()}"
+        say(
+            "{token} at {source}",
+            token=token.strip(),
+            source=strongest(attention, row, 1)[0][0].strip(),
+        )
         for row, token in enumerate(attention.title_tokens)
     ]
-    return f"Attention matrix. Each title token looks most: {'; '.join(looks)}."
+    return say("Attention matrix. Each title token looks most: {looks}.", looks="; ".join(looks))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from kooler.seq2seq.report_data import Chart, Curve
 from kooler.seq2seq.report_text import escape, shorten
+from kooler.seq2seq.report_words import say
 
 WIDTH, HEIGHT = 340, 216
 LEFT, RIGHT, TOP, BOTTOM = 34, 46, 8, 34
@@ -30,12 +31,12 @@ def chart_figures(charts: Sequence[Chart]) -> str:
     if not charts:
         return ""
     figures = "".join(
-        f"<figure><figcaption><b>{escape(chart.title)}</b> {escape(chart.unit)}</figcaption>"
-        f"{line_chart(chart)}</figure>"
+        f"<figure><figcaption><b>{escape(say(chart.title))}</b> {escape(say(chart.unit))}"
+        f"</figcaption>{line_chart(chart)}</figure>"
         for chart in charts
     )
     long = any(len(curve.x) > POINTS for chart in charts for curve in chart.curves)
-    note = '<p class="quiet">Long curves are averaged in blocks.</p>' if long else ""
+    note = f'<p class="quiet">{say("Long curves are averaged in blocks.")}</p>' if long else ""
     return f'<div class="charts">{figures}</div>{note}'
 
 
@@ -51,7 +52,7 @@ def line_chart(chart: Chart) -> str:
     curves = [_block_means(curve) for curve in chart.curves if _finite(curve)]
     points = [(x, y) for curve in curves for x, y in _finite(curve)]
     if not points:
-        return '<p class="quiet">Nothing was measured.</p>'
+        return f'<p class="quiet">{say("Nothing was measured.")}</p>'
     x_end = max(x for x, _ in points)
     x_ticks = _ticks(min(x for x, _ in points), x_end)
     y_ticks = _ticks(*_y_range(chart.unit, [y for _, y in points]))
@@ -64,11 +65,11 @@ def line_chart(chart: Chart) -> str:
             *(_y_grid(frame, tick) for tick in y_ticks),
             *(_x_tick(frame, tick) for tick in x_ticks if tick <= x_end),
             f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
-            f"{escape(chart.x_label)}</text>",
+            f"{escape(say(chart.x_label))}</text>",
             *(_line(frame, curve, _series(curve.name, i)) for i, curve in enumerate(curves)),
             *(
                 f'<text class="name {_series(name, i)}" x="{WIDTH - RIGHT + 7}" y="{y:.1f}">'
-                f"{escape(shorten(name, 6))}</text>"
+                f"{escape(shorten(say(name), 6))}</text>"
                 for i, (y, name) in enumerate(names)
             ),
             "</svg>",
@@ -185,8 +186,19 @@ def _label_places(labels: list[tuple[float, str]]) -> list[tuple[float, str]]:
 
 def _description(chart: Chart) -> str:
     lines = [
-        f"{curve.name} from {_finite(curve)[0][1]:.4g} to {_last(curve):.4g}"
+        say(
+            "{name} from {first} to {last}",
+            name=curve.name,
+            first=f"{_finite(curve)[0][1]:.4g}",
+            last=f"{_last(curve):.4g}",
+        )
         for curve in chart.curves
         if _finite(curve)
     ]
-    return f"{chart.title}, in {chart.unit}, over {chart.x_label}: {'; '.join(lines)}."
+    return say(
+        "{title}, in {unit}, over {x}: {lines}.",
+        title=say(chart.title),
+        unit=say(chart.unit),
+        x=say(chart.x_label),
+        lines="; ".join(lines),
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from kooler.seq2seq.report_data import Growth, WrittenToken
 from kooler.seq2seq.report_parts import source_text
 from kooler.seq2seq.report_text import escape, percent
+from kooler.seq2seq.report_words import say
 
 
 def growing_title(growth: Growth | None, language: str) -> str:
@@ -29,22 +30,30 @@ def growing_title(growth: Growth | None, language: str) -> str:
     )
     note = f" {escape(growth.note)}" if growth.note else ""
     return (
-        "<p>At every step the model writes one token at the <em class='l'>left</em> end and one at "
-        "the <em class='r'>right</em> end, both at once, until the halves meet. Below each token: "
-        f"how sure the model was.{note}</p>"
+        f"<p>{_explanation()}{note}</p>"
         f"{source_text(growth.source, language)}"
-        '<div class="player" data-player>'
+        f'<div class="player" data-player data-play="{say("Play")}" '
+        f'data-pause="{say("Pause")}" data-place="{say("{now} of {all}")}">'
         '<div class="controls" hidden>'
-        '<button type="button" data-go="back" aria-label="One step back">◂</button>'
-        '<button type="button" data-go="play">Play</button>'
-        '<button type="button" data-go="next" aria-label="One step on">▸</button>'
-        f'<label>Step <input type="range" min="0" max="{last}" value="0" step="1" '
-        'aria-label="Step"></label>'
-        f"<output>1 of {last + 1}</output>"
-        '<button type="button" data-go="all" aria-pressed="false">All steps</button>'
+        f'<button type="button" data-go="back" aria-label="{say("One step back")}">◂</button>'
+        f'<button type="button" data-go="play">{say("Play")}</button>'
+        f'<button type="button" data-go="next" aria-label="{say("One step on")}">▸</button>'
+        f'<label>{say("Step")} <input type="range" min="0" max="{last}" value="0" step="1" '
+        f'aria-label="{say("Step")}"></label>'
+        f"<output>{say('{now} of {all}', now=1, all=last + 1)}</output>"
+        f'<button type="button" data-go="all" aria-pressed="false">{say("All steps")}</button>'
         f'</div><ol class="steps" aria-live="polite">{steps}</ol></div>'
-        f'<p class="result">The title: <strong lang="{language}" dir="auto">'
+        f'<p class="result">{say("The title: ")}<strong lang="{language}" dir="auto">'
         f"{escape(growth.title)}</strong></p>"
+    )
+
+
+def _explanation() -> str:
+    return say(
+        "At every step the model writes one token at the {left} end and one at the {right} end, "
+        "both at once, until the halves meet. Below each token: how sure the model was.",
+        left=f"<em class='l'>{say('left')}</em>",
+        right=f"<em class='r'>{say('right')}</em>",
     )
 
 
@@ -60,7 +69,7 @@ def _placed(growth: Growth) -> Iterator[tuple[WrittenToken, str, int]]:
 def _stage(growth: Growth, now: int) -> Iterator[str]:
     """One step of the picture: places that are not written yet are kept free."""
     for token, side, step in _placed(growth):
-        text = "end" if token.ends else token.text.strip() or "␠"
+        text = say("end") if token.ends else token.text.strip() or "␠"
         kind = " end" if token.ends else ""
         gap = " apart" if _is_apart(token) else ""
         if step > now:
@@ -81,9 +90,15 @@ def _caption(growth: Growth, now: int) -> str:
     step = growth.steps[now]
     ends = [("left", token) for token in step.left] + [("right", token) for token in step.right]
     parts = [
-        f"the halves have met ({percent(token.probability)})"
+        say("the halves have met ({share})", share=percent(token.probability))
         if token.ends
-        else f"{side} “{token.text.strip()}” ({percent(token.probability)})"
+        else say(
+            "{side} “{token}” ({share})",
+            side=say(side),
+            token=token.text.strip(),
+            share=percent(token.probability),
+        )
         for side, token in ends
     ]
-    return escape(f"Step {now + 1}: {', '.join(parts) or 'nothing'}.")
+    together = say(", ").join(parts) or say("nothing")
+    return escape(say("Step {number}: {parts}.", number=now + 1, parts=together))

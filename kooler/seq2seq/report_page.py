@@ -9,6 +9,7 @@ from kooler.seq2seq.report_growth import growing_title
 from kooler.seq2seq.report_samples import sample_cards
 from kooler.seq2seq.report_scores import headline, score_table
 from kooler.seq2seq.report_text import escape
+from kooler.seq2seq.report_words import page_language, say
 
 
 def fragments(report: Report) -> dict[str, str]:
@@ -18,13 +19,19 @@ def fragments(report: Report) -> dict[str, str]:
         report: The data.
 
     Returns:
-        HTML for each place: "title", "summary", "headline", "navigation", "sections".
+        HTML for each place of the template by name.
     """
     sections = [section for section in _sections(report) if section[2]]
     return {
+        "page_language": page_language(report.language),
+        "sections_name": say("Sections"),
         "title": escape(report.title),
         "summary": escape(report.summary),
         "headline": headline(report.rows),
+        "footer": say(
+            "Written by kooler. This page holds everything it shows and loads nothing from "
+            "anywhere."
+        ),
         "navigation": "".join(
             f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections
         ),
@@ -39,20 +46,20 @@ def fragments(report: Report) -> dict[str, str]:
 def _sections(report: Report) -> list[tuple[str, str, str]]:
     language = escape(report.language)
     return [
-        ("scores", "Scores", score_table(report.rows)),
-        ("growth", "Two ends growing together", growing_title(report.growth, language)),
-        ("samples", "Samples", sample_cards(report.samples, language)),
-        ("attention", "Attention", attention_section(report.attention, language)),
-        ("curves", "Training", chart_figures(report.charts)),
-        ("making", "How it was made", _facts(report)),
+        ("scores", say("Scores"), score_table(report.rows)),
+        ("growth", say("Two ends growing together"), growing_title(report.growth, language)),
+        ("samples", say("Samples"), sample_cards(report.samples, language)),
+        ("attention", say("Attention"), attention_section(report.attention, language)),
+        ("curves", say("Training"), chart_figures(report.charts)),
+        ("making", say("How it was made"), _facts(report)),
     ]
 
 
 def _facts(report: Report) -> str:
     parts = (
-        ("Settings", report.settings),
-        ("Machine", report.machine),
-        ("Versions", report.versions),
+        (say("Settings"), report.settings),
+        (say("Machine"), report.machine),
+        (say("Versions"), report.versions),
     )
     tables = "".join(_fact_table(name, values) for name, values in parts if values)
     return f'<div class="facts">{tables}</div>' if tables else ""
@@ -60,7 +67,7 @@ def _facts(report: Report) -> str:
 
 def _fact_table(name: str, values: Mapping[str, object]) -> str:
     lines = "".join(
-        f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>"
+        f"<div><dt>{escape(say(key))}</dt><dd>{escape(value)}</dd></div>"
         for key, value in values.items()
     )
     return f"<div><h3>{name}</h3><dl>{lines}</dl></div>"

@@ -3,6 +3,7 @@
 import re
 
 from kooler.seq2seq.report_text import escape
+from kooler.seq2seq.report_words import say
 
 ORDERS = {
     "l2r": "left to right",
@@ -48,14 +49,14 @@ def pill(order: str) -> str:
 
 def order_name(order: str) -> str:
     """Says what an order does; a name that is not known stays as it is."""
-    return ORDERS.get(order, order)
+    return say(ORDERS.get(order, order))
 
 
 def order_label(name: str) -> str:
     """Makes the label of a row: badge and meaning of an order, or the plain name."""
     if name not in ORDERS:
-        return escape(name)
-    return f'{pill(name)}<span class="long">{ORDERS[name]}</span>'
+        return escape(say(name))
+    return f'{pill(name)}<span class="long">{order_name(name)}</span>'
 
 
 def scroller_start(name: str) -> str:

@@ -8,6 +8,7 @@ from kooler.seq2seq.evaluate import CJK, is_exact
 from kooler.seq2seq.report_data import Sample
 from kooler.seq2seq.report_parts import pill, source_text
 from kooler.seq2seq.report_text import escape
+from kooler.seq2seq.report_words import say
 
 _PIECE = re.compile(f"[{CJK}]|[^\\W{CJK}]+|\\s+|.", re.DOTALL)
 
@@ -37,7 +38,7 @@ def _sample(sample: Sample, language: str) -> str:
         for title, names in orders.items()
     )
     return (
-        f'<article class="sample"><h3><span class="eyebrow">true title</span>'
+        f'<article class="sample"><h3><span class="eyebrow">{say("true title")}</span>'
         f'<span lang="{language}" dir="auto">{escape(sample.reference)}</span></h3>'
         f"{source_text(sample.source, language)}"
         f'<ul class="written">{written}</ul></article>'
@@ -46,8 +47,8 @@ def _sample(sample: Sample, language: str) -> str:
 
 def _mark(title: str, reference: str) -> str:
     if is_exact(title, reference):
-        return "✓ exact"
-    return "empty" if not title.strip() else "differs"
+        return say("✓ exact")
+    return say("empty") if not title.strip() else say("differs")
 
 
 def _marked(title: str, reference: str) -> str:
@@ -61,6 +62,7 @@ def _marked(title: str, reference: str) -> str:
         if change != "equal" and text.strip():
             text = f"<mark>{text}</mark>"
         elif change != "equal" and missing:
-            text = f'<span class="missing" title="missing: {escape(missing)}">‸</span>{text}'
+            hint = escape(say("missing: {text}", text=missing))
+            text = f'<span class="missing" title="{hint}">‸</span>{text}'
         parts.append(text)
     return "".join(parts)

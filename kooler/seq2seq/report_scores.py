@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kooler.seq2seq.comparison import SCORES, ScoreRow, comparison_sentence, losses, printed
 from kooler.seq2seq.report_parts import order_label, order_name, scroller_start
 from kooler.seq2seq.report_text import escape
+from kooler.seq2seq.report_words import say
 
 SHORT_SCORES = {"exact": "exact", "first_tokens": "first 4", "last_tokens": "last 4"}
 
@@ -24,13 +25,17 @@ def headline(rows: Sequence[ScoreRow]) -> str:
     best = max(models, key=lambda row: (row.scores.exact, row.scores.rouge_l))
     rivals = [row for row in rows if row.kind == "baseline"]
     tiles = [
-        (f"{best.scores.exact:.1f}\u202f%", f"exact titles, {order_name(best.name)}"),
-        (f"{best.scores.rouge_l:.1f}", f"ROUGE-L, {order_name(best.name)}"),
+        (
+            f"{best.scores.exact:.1f}\u202f%",
+            say("exact titles, {order}", order=order_name(best.name)),
+        ),
+        (f"{best.scores.rouge_l:.1f}", say("ROUGE-L, {order}", order=order_name(best.name))),
     ]
     if rivals:
         rival = max(rivals, key=lambda row: row.scores.rouge_l)
-        tiles.append((f"{rival.scores.rouge_l:.1f}", f"ROUGE-L, best baseline: {rival.name}"))
-    tiles.append((f"{best.scores.titles:,}", "titles scored"))
+        name = say("ROUGE-L, best baseline: {name}", name=say(rival.name))
+        tiles.append((f"{rival.scores.rouge_l:.1f}", name))
+    tiles.append((f"{best.scores.titles:,}", say("titles scored")))
     return (
         '<dl class="tiles">'
         + "".join(f"<div><dt>{escape(b)}</dt><dd>{escape(a)}</dd></div>" for a, b in tiles)
@@ -55,7 +60,7 @@ def score_table(rows: Sequence[ScoreRow]) -> str:
     if not rows:
         return ""
     heads = "".join(
-        f'<th scope="col">{escape(SHORT_SCORES.get(score, name))}</th>'
+        f'<th scope="col">{escape(say(SHORT_SCORES.get(score, name)))}</th>'
         for score, name in SCORES.items()
     )
     groups = (("model", "the model"), ("baseline", "baselines"), ("oracle", "oracle"))
@@ -66,13 +71,12 @@ def score_table(rows: Sequence[ScoreRow]) -> str:
         (row.scores.bleu_signature, row.scores.chrf_signature) for row in rows
     )
     return (
-        f'{scroller_start("table of scores")}<table class="scores"><thead><tr>'
-        f'<th scope="col">written by</th>{heads}<th scope="col">length</th></tr></thead>'
+        f'{scroller_start(say("table of scores"))}<table class="scores"><thead><tr>'
+        f'<th scope="col">{say("written by")}</th>{heads}<th scope="col">{say("length")}</th>'
+        f"</tr></thead>"
         f"{bodies}</table></div>"
-        '<p class="quiet">Percentages but for BLEU and chrF; <b>bold</b>: the best of model and '
-        'baselines; <span class="below">▾</span>: below a baseline. Length is tokens written for '
-        "each token of the true titles."
-        f"{_oracle_note(rows)}{_blind_note(rows)}</p>"
+        f'<p class="quiet">{_legend()}{_oracle_note(rows)}'
+        f"{_blind_note(rows)}</p>"
         + "".join(
             f'<p class="quiet signature">BLEU {escape(bleu)}<br>chrF {escape(chrf)}</p>'
             for bleu, chrf in signatures
@@ -84,7 +88,7 @@ def _group(rows: Sequence[ScoreRow], kind: str, name: str) -> str:
     lines = "".join(_line(rows, row) for row in rows if row.kind == kind)
     return (
         f'<tbody class="{kind}"><tr class="group">'
-        f'<th colspan="{len(SCORES) + 2}" scope="rowgroup">{name}</th></tr>{lines}</tbody>'
+        f'<th colspan="{len(SCORES) + 2}" scope="rowgroup">{say(name)}</th></tr>{lines}</tbody>'
     )
 
 
@@ -103,20 +107,29 @@ def _cell(rows: Sequence[ScoreRow], row: ScoreRow, score: str) -> str:
         return f"<b>{number}</b>"
     for loss in losses(rows):
         if row.kind == "model" and (loss.model, loss.score) == (row.name, score):
-            below = f"below {escape(loss.baseline)}"
+            below = escape(say("below {name}", name=say(loss.baseline)))
             number += f'<span class="below" title="{below}">▾</span>'
             number += f'<span class="spoken"> {below}</span>'
     return number
 
 
+def _legend() -> str:
+    return say(
+        "Percentages but for BLEU and chrF; {bold}: the best of model and baselines; {below}: "
+        "below a baseline. Length is tokens written for each token of the true titles.",
+        bold=f"<b>{say('bold')}</b>",
+        below='<span class="below">▾</span>',
+    )
+
+
 def _oracle_note(rows: Sequence[ScoreRow]) -> str:
     if not any(row.kind == "oracle" for row in rows):
         return ""
-    return " An oracle has seen the true title when it chose; it is no fair baseline."
+    return say(" An oracle has seen the true title when it chose; it is no fair baseline.")
 
 
 def _blind_note(rows: Sequence[ScoreRow]) -> str:
     blind = max(row.scores.references_without_tokens for row in rows)
     if not blind:
         return ""
-    return f" In {blind} of the true titles ROUGE sees no token; they count as 0."
+    return say(" In {count} of the true titles ROUGE sees no token; they count as 0.", count=blind)

@@ -14,6 +14,7 @@ from kooler.seq2seq.evaluate import is_exact
 from kooler.seq2seq.inside import attention_of, growth_of
 from kooler.seq2seq.measure import Measured
 from kooler.seq2seq.report import Chart, Curve, Report, Sample, write_report
+from kooler.seq2seq.report_words import language_of, say, speaking
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.writer import Writer
 
@@ -40,31 +41,40 @@ def write_run_report(
         measured: What came out on the test set.
         title: The heading.
         summary: A sentence or two below it.
-        language: Of the texts, as HTML names it; unknown if empty.
+        language: Of the texts, as HTML names it; if empty, it is guessed from the titles.
         path: The file; None is report.html in the run directory.
 
     Returns:
         The path of the report.
     """
-    settings, log = run.settings(), run.log()
+    language = language or language_of([pair.target for pair in measured.pairs])
+    with speaking(language):
+        report = Report(
+            title=title,
+            summary=summary,
+            rows=measured.rows,
+            samples=_samples(measured),
+            charts=_charts(run.log(), run.settings().orders),
+            settings=run.settings().to_dict(),
+            machine=_machine(run.log()),
+            versions=_versions(),
+            language=language,
+            **_inside(writer, measured, run.settings().orders),
+        )
+        write_report(path or run.report_path, report)
+    return path or run.report_path
+
+
+def _inside(writer: Writer, measured: Measured, orders: Sequence[str]) -> dict[str, Any]:
+    """How one title grows, and where the model looks meanwhile; of an empty title nothing."""
     shown = _clearest(measured)
     text, best = measured.pairs[shown].source, measured.titles[_best_order(measured)][shown]
-    last = settings.orders[-1]
-    report = Report(
-        title=title,
-        summary=summary,
-        rows=measured.rows,
-        growth=growth_of(writer, text, best, "mid") if "mid" in settings.orders and best else None,
-        samples=_samples(measured),
-        attention=attention_of(writer, text, best, last) if best else None,
-        charts=_charts(log, settings.orders),
-        settings=settings.to_dict(),
-        machine=_machine(log),
-        versions=_versions(),
-        language=language,
-    )
-    write_report(path or run.report_path, report)
-    return path or run.report_path
+    if not best:
+        return {}
+    pictures: dict[str, Any] = {"attention": attention_of(writer, text, best, orders[-1])}
+    if "mid" in orders:
+        pictures["growth"] = growth_of(writer, text, best, "mid")
+    return pictures
 
 
 def _best_order(measured: Measured) -> str:
@@ -114,7 +124,7 @@ def _machine(log: Log) -> dict[str, object]:
         "processor": _processor(),
         "cores": cores,
         "system": f"{platform.system()} {platform.machine()}",
-        "training": f"{seconds / 60:.1f} minutes",
+        "training": say("{minutes} minutes", minutes=f"{seconds / 60:.1f}"),
     }
 
 

@@ -241,7 +241,7 @@ def test_chinese_keeps_its_language_and_characters():
     text = report_html(example_report(growth=CHINESE_GROWTH, language="zh"))
 
     assert '<strong lang="zh" dir="auto">风暴袭港</strong>' in text
-    assert "Step 2: left “暴” (80\u202f%), right “袭” (100\u202f%)." in text
+    assert "第 2 步：左端“暴”（80\u202f%）、右端“袭”（100\u202f%）。" in text
 
 
 def test_colours_can_be_read_in_the_light_and_in_the_dark():
