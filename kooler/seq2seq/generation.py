@@ -20,7 +20,7 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
-from kooler.seq2seq.model import Seq2Seq
+from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import (
     ORDERS,
     SIDES,
@@ -31,8 +31,9 @@ from kooler.seq2seq.order import (
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules, check_search
 from kooler.seq2seq.scoring import candidate_scores
-from kooler.seq2seq.search import POSSIBLE, search, steps_of
+from kooler.seq2seq.search import POSSIBLE, Step, search, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, source_batches
+from kooler.seq2seq.transformer import Cache
 
 
 class Generation(NamedTuple):
@@ -110,8 +111,8 @@ def generate(
     found: list[list[Hypothesis]] = [[] for _ in rows]
     for indices, batch in source_batches(rows, batch_size):
         noise = None if temperature is None else _noise(indices, batch.shape[0], rules, seed)
-        hypotheses = _run(model, batch, order, rules, banned, noise)
-        for index, best in zip(indices, hypotheses, strict=False):
+        written = hypotheses(model, batch, order, rules, banned=banned, noise=noise)
+        for index, best in zip(indices, written, strict=False):
             found[index] = best[:n_best]
     return _generation(found, n_best)
 
@@ -125,17 +126,54 @@ class Hypothesis(NamedTuple):
     order: str
 
 
-def _run(
-    model: Seq2Seq, source: np.ndarray, order: str, rules: Rules, banned: np.ndarray, noise: Any
+def hypotheses(
+    model: Seq2Seq,
+    source: np.ndarray,
+    order: str,
+    rules: Rules,
+    *,
+    limit: int | None = None,
+    banned: np.ndarray | None = None,
+    noise: np.ndarray | None = None,
 ) -> list[list[Hypothesis]]:
-    """The hypotheses of a batch, best first."""
+    """The hypotheses of one batch, best first.
+
+    Args:
+        model: A trained model.
+        source: int32 [B, S], padded with 0.
+        order: "l2r", "r2l", "mid" or "best".
+        rules: What to look for; each combination of them is compiled once.
+        limit: The most tokens of a target, at most `rules.max_length`.  With it every shape
+            follows from the other arguments, and nothing is compiled anew for another limit.
+        banned: float32 [V], 1 for tokens that must not be written.
+        noise: float32 [steps, B, K, 2] uniform numbers, for samples.
+    """
+    if banned is None:
+        banned = np.zeros(model.vocabulary_size, "float32")
+    names = model.orders if order == "best" else (order,)
+    given = (rules, limit or rules.max_length, banned, noise)
+    proposals = [_searched(model, source, name, *given) for name in names]
     if order != "best":
-        return _searched(model, source, order, rules, banned, noise)
-    proposals = [_searched(model, source, name, rules, banned, noise) for name in model.orders]
+        return proposals[0]
+    return judged(model, source, proposals, rules, rules.max_length if limit else 0)
+
+
+def judged(
+    model: Seq2Seq,
+    source: np.ndarray,
+    proposals: Sequence[list[list[Hypothesis]]],
+    rules: Rules,
+    length: int = 0,
+) -> list[list[Hypothesis]]:
+    """What the orders propose for each source, in the order of the score that all of them give.
+
+    The proposals are padded to `length` tokens, or as far as they need if that is more.
+    """
     unique = [_unique(groups) for groups in zip(*proposals, strict=True)]
     targets = [list(found) for found in unique]
     most = rules.beam_size * len(model.orders)
-    log_probs = candidate_scores(model, source, targets, model.orders, most).mean(axis=1)
+    scores = candidate_scores(model, source, targets, model.orders, most, length)
+    log_probs = scores.mean(axis=1)
     return [_ranked(found, log_probs[row], rules) for row, found in enumerate(unique)]
 
 
@@ -159,49 +197,65 @@ def _ranked(
 
 
 def _searched(
-    model: Seq2Seq, source: np.ndarray, order: str, rules: Rules, banned: np.ndarray, noise: Any
+    model: Seq2Seq,
+    source: np.ndarray,
+    order: str,
+    rules: Rules,
+    limit: int,
+    banned: np.ndarray,
+    noise: np.ndarray | None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of one order."""
     key = ("search", order, rules, noise is not None)
     function = cached(model, key, lambda: _search_function(model, order, rules))
-    arguments = (
-        (source, banned)
-        if noise is None
-        else (source, banned, noise[..., : tokens_per_step(order)])
-    )
+    arguments = [source, banned, np.array(limit, "int32")]
+    if noise is not None:
+        arguments.append(noise[..., : tokens_per_step(order)])
     tokens, log_probs, scores = (ops.convert_to_numpy(part) for part in function(*arguments))
-    result = []
-    for row in range(source.shape[0]):
-        found = []
-        for place in np.flatnonzero(scores[row] > POSSIBLE):
-            stream = tokens[row, place]
-            ids = sentence_of(stream[stream != PAD], order)
-            log_prob, value = float(log_probs[row, place]), float(scores[row, place])
-            found.append(Hypothesis(tuple(ids.tolist()), value, log_prob, order))
-        result.append(found)
-    return result
+    return [
+        [
+            finished(tokens[row, place], log_probs[row, place], scores[row, place], order)
+            for place in np.flatnonzero(scores[row] > POSSIBLE)
+        ]
+        for row in range(source.shape[0])
+    ]
+
+
+def finished(stream: np.ndarray, log_prob: float, score: float, order: str) -> Hypothesis:
+    """A place of a search's pool as a hypothesis."""
+    ids = sentence_of(stream[stream != PAD], order)
+    return Hypothesis(tuple(ids.tolist()), float(score), float(log_prob), order)
 
 
 def _search_function(model: Seq2Seq, order: str, rules: Rules) -> Callable[..., Any]:
     """The search of one order, from sources to the pool, as one function of arrays."""
-    per_step, sides = tokens_per_step(order), SIDES[order]
-    slots = steps_of(rules.max_length, per_step) * per_step
 
-    def function(source: Tensor, banned: Tensor, noise: Tensor | None = None) -> Any:
-        batch = source.shape[0]
-        memory = model.encode(source)
-        tags = ops.convert_to_tensor(np.array(START_TAGS[order], "int32"))
-        start = ops.broadcast_to(tags, (batch, per_step))
-
-        def step(caches: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
-            logits, caches = model.step(inputs, time, sides, caches, memory)
-            return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), caches
-
-        caches = model.empty_caches(batch * rules.beam_size, slots)
-        pool = search(step, caches, start, rules, banned=banned, noise=noise)
+    def function(source: Tensor, banned: Tensor, limit: Tensor, noise: Tensor | None = None) -> Any:
+        step = step_of(model, model.encode(source), order)
+        caches, start = starting(model, source.shape[0], order, rules)
+        pool = search(step, caches, start, rules, banned=banned, noise=noise, limit=limit)
         return pool.tokens, pool.log_probs, pool.scores
 
     return compiled(in_its_precision(model, function), model.variables)
+
+
+def starting(model: Seq2Seq, batch: int, order: str, rules: Rules) -> tuple[list[Cache], Tensor]:
+    """What a search begins with: empty caches, and the start tags of each source."""
+    per_step = tokens_per_step(order)
+    slots = steps_of(rules.max_length, per_step) * per_step
+    tags = ops.convert_to_tensor(np.array(START_TAGS[order], "int32"))
+    caches = model.empty_caches(batch * rules.beam_size, slots)
+    return caches, ops.broadcast_to(tags, (batch, per_step))
+
+
+def step_of(model: Seq2Seq, memory: Memory, order: str) -> Step:
+    """The step function of a search: the model, with its sources read."""
+
+    def step(caches: list[Cache], inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+        logits, caches = model.step(inputs, time, SIDES[order], caches, memory)
+        return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), caches
+
+    return step
 
 
 def _noise(indices: list[int], batch: int, rules: Rules, seed: int) -> np.ndarray:

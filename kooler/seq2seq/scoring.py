@@ -61,9 +61,13 @@ def candidate_scores(
     targets: list[list[tuple[int, ...]]],
     orders: tuple[str, ...],
     most: int = 1,
+    length: int = 0,
 ) -> np.ndarray:
-    """Scores the targets of each source, float [B, orders, most]."""
-    longest = max((len(ids) for row in targets for ids in row), default=0)
+    """Scores the targets of each source, float [B, orders, most].
+
+    They are padded to `length` tokens at least, so that every call has the same shape.
+    """
+    longest = max([length, *(len(ids) for row in targets for ids in row)])
     padded = np.zeros((source.shape[0], most, rounded(longest)), "int32")
     for row, candidates in enumerate(targets):
         for place, ids in enumerate(candidates):

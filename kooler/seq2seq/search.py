@@ -65,6 +65,15 @@ class Continuations(NamedTuple):
     finished: Tensor  # bool [B, M]
 
 
+class Stage(NamedTuple):
+    """A search between two steps."""
+
+    time: Tensor  # int32 scalar: how many steps are behind it
+    beam: Beam
+    pool: Pool
+    state: Any  # of the step function
+
+
 def search(
     step: Step,
     state: Any,
@@ -73,6 +82,7 @@ def search(
     *,
     banned: Tensor,
     noise: Tensor | None = None,
+    limit: Tensor | None = None,
 ) -> Pool:
     """Searches for the best targets.
 
@@ -83,38 +93,59 @@ def search(
         rules: Beam size, limits, length penalty, sampling.
         banned: float32 [V], 1 for tokens that must not be written.
         noise: float32 [steps, B, K, C] uniform numbers in [0, 1), for sampling.
+        limit: int32 scalar at most `rules.max_length`, which it replaces: what was compiled for the
+            longest targets also searches for shorter ones.
 
     Returns:
         The K best finished hypotheses of each sentence.
     """
+    stage = first_stage(state, start, rules, together=noise is not None)
+    steps = steps_of(rules.max_length, start.shape[1])
+    if limit is not None:
+        rules = rules._replace(max_length=limit)
+    return _while(
+        lambda *stage: goes_on(Stage(*stage), rules),
+        lambda *stage: advanced(step, Stage(*stage), rules, banned=banned, noise=noise),
+        stage,
+        steps,
+    ).pool
+
+
+def first_stage(state: Any, start: Tensor, rules: Rules, together: bool = False) -> Stage:
+    """A search before its first step; `together` opens all places at once, for samples."""
     batch, per_step = start.shape
-    beam_size, steps = rules.beam_size, steps_of(rules.max_length, per_step)
-    beam = _first_beam(start, beam_size, steps * per_step, together=noise is not None)
+    beam_size = rules.beam_size
+    slots = steps_of(rules.max_length, per_step) * per_step
     pool = Pool(
-        ops.full((batch, beam_size, steps * per_step), PAD, dtype="int32"),
+        ops.full((batch, beam_size, slots), PAD, dtype="int32"),
         ops.full((batch, beam_size), IMPOSSIBLE, dtype="float32"),
         ops.full((batch, beam_size), IMPOSSIBLE, dtype="float32"),
         ops.zeros((batch,), dtype="int32"),
     )
+    beam = _first_beam(start, beam_size, slots, together)
+    return Stage(ops.convert_to_tensor(0, dtype="int32"), beam, pool, state)
 
-    def unfinished(time: Tensor, beam: Beam, pool: Pool, state: Any) -> Tensor:
-        return ops.any(ops.logical_not(_done(beam, pool, rules)))
 
-    def advance(time: Tensor, beam: Beam, pool: Pool, state: Any) -> tuple[Any, ...]:
-        log_probs, state = step(state, beam.inputs, time)
-        limited = log_probs + _limits(time, per_step, rules, banned)
-        if noise is None:
-            ways = _best_continuations(beam, limited, time)
-        else:
-            ways = _sampled_continuations(
-                beam, log_probs, limited, time, ops.take(noise, time, 0), rules
-            )
-        pool = _collect(pool, beam, ways, time, rules)
-        beam, parent = _go_on(beam, ways, time, keep_places=noise is not None)
-        return time + 1, beam, pool, _reordered(state, parent)
+def goes_on(stage: Stage, rules: Rules) -> Tensor:
+    """Whether any sentence's pool can still change, bool scalar."""
+    return ops.any(ops.logical_not(_done(stage.beam, stage.pool, rules)))
 
-    loop = (ops.convert_to_tensor(0, dtype="int32"), beam, pool, state)
-    return _while(unfinished, advance, loop, steps)[2]
+
+def advanced(
+    step: Step, stage: Stage, rules: Rules, *, banned: Tensor, noise: Tensor | None = None
+) -> Stage:
+    """A search one step later; the arguments are those of `search`."""
+    time, beam, pool, state = stage
+    log_probs, state = step(state, beam.inputs, time)
+    limited = log_probs + _limits(time, beam.inputs.shape[-1], rules, banned)
+    if noise is None:
+        ways = _best_continuations(beam, limited, time)
+    else:
+        drawn = ops.take(noise, time, 0)
+        ways = _sampled_continuations(beam, log_probs, limited, time, drawn, rules)
+    pool = _collect(pool, beam, ways, time, rules)
+    beam, parent = _go_on(beam, ways, time, keep_places=noise is not None)
+    return Stage(time + 1, beam, pool, _reordered(state, parent))
 
 
 def steps_of(max_length: int, per_step: int) -> int:
@@ -122,7 +153,7 @@ def steps_of(max_length: int, per_step: int) -> int:
     return max_length // per_step + 1
 
 
-def _while(condition: Any, body: Any, loop: tuple[Any, ...], steps: int) -> tuple[Any, ...]:
+def _while(condition: Any, body: Any, loop: Stage, steps: int) -> Any:
     """`ops.while_loop` over nests: Keras's TensorFlow and PyTorch loops want flat tuples."""
     flat = keras.tree.flatten(loop)
 
@@ -324,5 +355,6 @@ def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
     beam_size = beam.log_probs.shape[1]
     if rules.early_stopping:
         return exhausted | (pool.count >= beam_size)
-    reachable = best_open / float(rules.max_length + 1) ** rules.length_penalty
+    longest = ops.cast(rules.max_length + 1, "float32")
+    reachable = best_open / longest**rules.length_penalty
     return exhausted | (pool.scores[:, -1] >= reachable)
