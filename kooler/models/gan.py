@@ -27,7 +27,7 @@ from keras import ops
 from kooler.core.types import Tensor
 from kooler.models.gan_checks import check_players, latent_shape
 from kooler.models.gan_losses import player_losses
-from kooler.models.gan_tricks import trick_named
+from kooler.models.gan_tricks import Judge, trick_named
 from kooler.models.gradient_penalties import input_penalty
 from kooler.models.players import for_players, player_rates
 from kooler.steps.step_technique import check_count
@@ -127,13 +127,10 @@ class GAN(keras.Model):
             The losses and scores by name, one number per example: [batch] each.
         """
         real, latent = self._batch(inputs)
-        # `training` goes along by hand: within `fit` on JAX no surrounding call has set it.
         fake = self.generator(latent, training=training)
         penalty = self._penalty_at(real, ops.stop_gradient(fake), training)
-        scores = self.discriminator(real, training=training)
-        losses = self._trick(
-            self._player_losses, self.discriminator, scores, (real, fake), training=training
-        )
+        judge = Judge(self.discriminator, self._player_losses, training)
+        losses = self._trick(judge, judge.scores(real), real, fake)
         if training:
             self._steps.assign(self._steps + 1)
         return {"discriminator_loss": losses[0], "generator_loss": losses[1], **penalty}

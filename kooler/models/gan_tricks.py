@@ -19,6 +19,7 @@ Statistics see the generated examples twice.
 zero-sum losses only: here minimax and wgan.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -32,58 +33,57 @@ from kooler.models.gan_losses import PlayerLosses
 Losses = tuple[Tensor, Tensor]
 
 
-def by_frozen(
-    losses: PlayerLosses,
-    discriminator: Any,
-    scores: Tensor,
-    pair: Any,
-    training: bool | None = None,
-) -> Losses:
-    """The losses of discriminator and generator, [batch] each; `scores` are those of `pair[0]`."""
-    real, fake = pair
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """The discriminator within one step, and the losses that its scores are put into.
+
+    Args:
+        discriminator: The model. losses: Of both players. training: As of the step; it is passed on
+            by hand, since within `fit` on JAX no surrounding call has set it.
+    """
+
+    discriminator: Any
+    losses: PlayerLosses
+    training: bool | None
+
+    def scores(self, examples: Tensor) -> Tensor:
+        """The scores, with all that a pass moves."""
+        return self.discriminator(examples, training=self.training)
+
+    def frozen_scores(self, examples: Tensor) -> Tensor:
+        """The scores without gradients for the weights, and without a trace."""
+        return call_frozen(self.discriminator, examples, training=self.training)
+
+
+def by_frozen(judge: Judge, real_scores: Tensor, real: Tensor, fake: Tensor) -> Losses:
+    """The losses of discriminator and generator, [batch] each."""
     held = ops.stop_gradient(fake)
-    judged = call_frozen(
-        discriminator, fake, training=training
-    )  # before the pass that moves the state
-    seen = discriminator(held, training=training)
+    judged = judge.frozen_scores(fake)  # before the pass that moves the state
+    seen = judge.scores(held)
     return (
-        losses.of_discriminator((scores, seen), real, held),
-        losses.of_generator((ops.stop_gradient(scores), judged), real, fake),
+        judge.losses.of_discriminator((real_scores, seen), real, held),
+        judge.losses.of_generator((ops.stop_gradient(real_scores), judged), real, fake),
     )
 
 
-def by_subtract(
-    losses: PlayerLosses,
-    discriminator: Any,
-    scores: Tensor,
-    pair: Any,
-    training: bool | None = None,
-) -> Losses:
+def by_subtract(judge: Judge, real_scores: Tensor, real: Tensor, fake: Tensor) -> Losses:
     """The same; the second with a gradient by the discriminator that should be zero."""
-    real, fake = pair
     held = ops.stop_gradient(fake)
-    judged = discriminator(fake, training=training)
-    seen = discriminator(held, training=training)
-    loss = losses.of_generator((scores, seen), real, held)
-    difference = losses.of_generator((scores, judged), real, fake) - loss
+    judged, seen = judge.scores(fake), judge.scores(held)
+    loss = judge.losses.of_generator((real_scores, seen), real, held)
+    difference = judge.losses.of_generator((real_scores, judged), real, fake) - loss
     return (
-        losses.of_discriminator((scores, seen), real, held),
+        judge.losses.of_discriminator((real_scores, seen), real, held),
         ops.stop_gradient(loss) + difference,
     )
 
 
-def by_reverse(
-    losses: PlayerLosses,
-    discriminator: Any,
-    scores: Tensor,
-    pair: Any,
-    training: bool | None = None,
-) -> Losses:
+def by_reverse(judge: Judge, real_scores: Tensor, real: Tensor, fake: Tensor) -> Losses:
     """The same; the generator's gradient is in the first."""
-    real, fake = pair[0], reverse_gradient(pair[1])
-    seen = discriminator(fake, training=training)
-    loss = losses.of_generator((scores, seen), real, fake)
-    return losses.of_discriminator((scores, seen), real, fake), ops.stop_gradient(loss)
+    fake = reverse_gradient(fake)
+    scores = real_scores, judge.scores(fake)
+    loss = judge.losses.of_generator(scores, real, fake)
+    return judge.losses.of_discriminator(scores, real, fake), ops.stop_gradient(loss)
 
 
 TRICKS: dict[str, Callable[..., Losses]] = {

@@ -18,6 +18,7 @@ from tests.models.players import (
     REAL,
     Keeper,
     arrays,
+    by_differences,
     gradients_of_step,
     players,
     relative,
@@ -362,17 +363,3 @@ def numpy_loss(function: Any, weights: list[np.ndarray]) -> float:
 
     distance = np.abs(real - fake).mean(axis=1, keepdims=True)
     return float(function(score(real), score(fake), distance).mean())
-
-
-def by_differences(function: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """The gradient, one entry at a time."""
-    gradients = [np.zeros_like(one) for one in weights]
-    for one, gradient in zip(weights, gradients, strict=True):
-        for place in np.ndindex(one.shape):
-            middle = one[place]
-            one[place] = middle + 1e-6
-            above = function(weights)
-            one[place] = middle - 1e-6
-            gradient[place] = (above - function(weights)) / 2e-6
-            one[place] = middle
-    return gradients

@@ -9,7 +9,16 @@ from keras import layers, ops
 
 from kooler.models import GAN, DivergencePenalty, LipschitzPenalty, R1Penalty
 from kooler.models.gradient_penalties import InputPenalty
-from tests.models.players import LATENT, REAL, Keeper, arrays, gradients_of_step, players, relative
+from tests.models.players import (
+    LATENT,
+    REAL,
+    Keeper,
+    arrays,
+    by_differences,
+    gradients_of_step,
+    players,
+    relative,
+)
 
 WEIGHTS = np.array([[0.5], [-1.0], [2.0], [0.3]])
 SQUARE = float((WEIGHTS**2).sum())
@@ -101,16 +110,3 @@ def numpy_penalty(penalty: Any, weights: list[np.ndarray], fake: np.ndarray) -> 
         return float(penalty.weight / 2 * squares(REAL).mean())
     half = penalty.power / 2
     return float(penalty.weight / 2 * (squares(REAL) ** half + squares(fake) ** half).mean())
-
-
-def by_differences(function: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
-    gradients = [np.zeros_like(one) for one in weights]
-    for one, gradient in zip(weights, gradients, strict=True):
-        for place in np.ndindex(one.shape):
-            middle = one[place]
-            one[place] = middle + 1e-6
-            above = function(weights)
-            one[place] = middle - 1e-6
-            gradient[place] = (above - function(weights)) / 2e-6
-            one[place] = middle
-    return gradients
