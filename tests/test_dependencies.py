@@ -9,8 +9,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
 CORE = {"keras", "numpy"}
-EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "export", "plots")
-MODULE_OF = {"scikit_learn": "sklearn"}
+EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "formats", "export", "plots")
+MODULE_OF = {"scikit_learn": "sklearn", "backports.zstd": "backports"}
 
 
 def test_the_core_needs_keras_and_numpy_only() -> None:
@@ -28,7 +28,13 @@ def test_everything_that_is_tested_with_is_pinned() -> None:
     lines = (PROJECT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = {distribution(line) for line in lines if line and line[0] != "#"}
     extras = DECLARED["optional-dependencies"]
-    tested = [*extras["seq2seq"], *extras["backends"], *extras["dev"], *extras["benchmarks"]]
+    tested = [
+        *extras["seq2seq"],
+        *extras["formats"],
+        *extras["backends"],
+        *extras["dev"],
+        *extras["benchmarks"],
+    ]
 
     assert {distribution(line) for line in [*DECLARED["dependencies"], *tested]} <= pinned | {
         "kooler"

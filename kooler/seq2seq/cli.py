@@ -133,8 +133,10 @@ def train(
         list[Path] | None,
         typer.Option(
             "--train",
-            help="Pairs to learn from: .tsv (source TAB target) or .jsonl "
-            '({"source": …, "target": …}), also with .gz. Give it several times for several files.',
+            help="Pairs to learn from: .tsv (source TAB target), .jsonl "
+            '({"source": …, "target": …}), .csv or .parquet (columns source and target), all but '
+            "the last also with .gz, .xz or .zst. A file, a folder of such files, a 'pattern*', or "
+            "- for standard input (-.jsonl, if not .tsv). Give it several times for several.",
             metavar="FILE",
         ),
     ] = None,
@@ -154,6 +156,9 @@ def train(
     A larger network, several files, at most half an hour:
         kooler train --train a.tsv --train b.jsonl.gz --dev dev.tsv --run runs/second \
             --size small --minutes 30
+    All Parquet files of a folder; pairs from a pipe, which are kept in the run directory:
+        kooler train --train 'shards/train-*.parquet' --dev dev.csv --run runs/third
+        zcat *.tsv.gz | kooler train --train - --dev dev.tsv --run runs/fourth
     Continue after Ctrl-C, a crash or a power cut, to the same weights as without it:
         kooler train --run runs/first --resume
     Continue, and train longer than planned:
@@ -225,7 +230,8 @@ def generate(
 def evaluate(
     run: Run,
     test: Annotated[
-        list[Path], typer.Option("--test", help="Pairs to measure with.", metavar="FILE")
+        list[Path],
+        typer.Option("--test", help="Pairs to measure with, as for training.", metavar="FILE"),
     ],
     order: Annotated[
         list[str] | None,

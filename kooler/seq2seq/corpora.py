@@ -5,11 +5,16 @@ same content, so a training that resumes starts at once, and does not even need 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from kooler.seq2seq.batches import Batches, EvaluationBatch, evaluation_batches
 from kooler.seq2seq.corpus import Pair, Report, corpus_fingerprint, read_pairs
+from kooler.seq2seq.corpus_files import (
+    check_standard_input,
+    corpus_files,
+    is_standard_input,
+    keep_standard_input,
+)
 from kooler.seq2seq.counted import counted
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.settings import Settings
@@ -43,19 +48,35 @@ class Corpora(NamedTuple):
         return decoded(self.dev, self.tokenizer, range(min(count, len(self.dev))))
 
 
+def with_standard_input(
+    run: RunDirectory, train: Sequence[Any], dev: Sequence[Any]
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The files of a fresh run; standard input, where it is named, becomes a file in the run.
+
+    Raises:
+        ValueError: If a file is missing, or the run directory is not fresh; nothing is read then.
+    """
+    _check_given(train, dev)
+    check_standard_input([*train, *dev])
+    if not any(map(is_standard_input, [*train, *dev])):
+        return train, dev
+    with run.locked():
+        run.check_fresh()
+        folder = run.corpus_path
+        return keep_standard_input(train, folder), keep_standard_input(dev, folder)
+
+
 def describe(train: Sequence[Any], dev: Sequence[Any]) -> dict[str, Any]:
     """What a run remembers of its files: where they are, and what is in them.
 
     Raises:
         CorpusError: If a file is missing, or there is none.
     """
-    files = dict(zip(KINDS, (train, dev), strict=True))
-    for kind, paths in files.items():
-        if not paths:
-            raise ValueError(f"a training needs at least one file of pairs with --{kind}.")
+    _check_given(train, dev)
+    files = {kind: corpus_files(paths) for kind, paths in zip(KINDS, (train, dev), strict=True)}
     return {
         kind: {
-            "files": [str(Path(path).absolute()) for path in paths],
+            "files": [str(path.absolute()) for path in paths],
             "fingerprint": corpus_fingerprint(paths),
         }
         for kind, paths in files.items()
@@ -90,6 +111,12 @@ def decoded(spool: Spool, tokenizer: Tokenizer, numbers: Sequence[int]) -> list[
     """Pairs of a spool as text."""
     rows = (spool[number] for number in numbers)
     return [Pair(*(tokenizer.decode(ids.tolist()) for ids in row)) for row in rows]
+
+
+def _check_given(train: Sequence[Any], dev: Sequence[Any]) -> None:
+    for kind, paths in zip(KINDS, (train, dev), strict=True):
+        if not paths:
+            raise ValueError(f"a training needs at least one file of pairs with --{kind}.")
 
 
 def _tokenizer(

@@ -1,38 +1,44 @@
-"""Pairs of texts from files: one pair a line, streamed, every broken line named.
+"""Pairs of texts from files, streamed, every broken line named.
 
-A corpus is one or more files, each with one pair (source, target) a line:
+A corpus is one or more files, each with one pair (source, target) a line or row:
 
     .tsv .txt      source TAB target, exactly one tab
     .jsonl .json   {"source": "...", "target": "..."}, further fields are ignored
+    .csv           a header that names source and target, further columns are ignored
+    .parquet       columns source and target, further ones are ignored
 
-each plain or, with a further suffix `.gz`, compressed.  The text is UTF-8, see `lines.py`.
+each but the last plain or, with a further suffix `.gz`, `.xz` or `.zst`, compressed; see
+`corpus_files.py` for folders, patterns and standard input.  The text is UTF-8, see `lines.py`.
 White space around a text is dropped, control characters in it are kept.
 
-What makes a line bad: not one tab, no text on a side, invalid UTF-8 or JSON, a field that is
+What makes a line bad: not one tab, no text on a side, invalid UTF-8, JSON or CSV, a field that is
 missing or no string, half a surrogate pair, NUL (a sign of UTF-16 or of a binary file), an
 empty line between others, too long a line.  It stops the reading, or it is counted.
 
-Only this file, `lines.py`, `tokenizer.py` and `evaluate.py` know text; everything between
-them moves ids.
+Only this file and those that it imports, `tokenizer.py` and `evaluate.py` know text; everything
+between them moves ids.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from kooler.seq2seq.lines import (
-    BadLine,
-    CorpusError,
-    checked_text,
-    line_text,
-    numbered_lines,
-    shown,
-    stream_lines,
-    unreadable,
+from kooler.seq2seq.compression import compression_of
+from kooler.seq2seq.corpus_errors import BadLine, CorpusError, shown, unreadable
+from kooler.seq2seq.corpus_files import (
+    COMMA_SEPARATED,
+    JSON_LINES,
+    PARQUET,
+    Paths,
+    corpus_files,
+    format_of,
 )
+from kooler.seq2seq.csv_records import csv_records
+from kooler.seq2seq.lines import checked_text, line_text, numbered_lines, stream_lines
+from kooler.seq2seq.parquet_rows import parquet_rows
 
 __all__ = [
     "CorpusError",
@@ -44,8 +50,6 @@ __all__ = [
     "read_sources",
 ]
 
-_TSV = (".tsv", ".txt")
-_JSON_LINES = (".jsonl", ".json")
 _EXAMPLES_KEPT = 3
 
 
@@ -94,15 +98,15 @@ class Report:
 
 
 def read_pairs(
-    paths: Path | str | Sequence[Path | str],
+    paths: Paths,
     *,
     skip_bad_lines: bool = False,
     report: Report | None = None,
 ) -> Iterator[Pair]:
-    """Reads the pairs of one or more files, in order, one line in memory at a time.
+    """Reads the pairs of one or more files, in order, a few lines in memory at a time.
 
     Args:
-        paths: A file, or several; the suffix tells the format.
+        paths: A file, a folder or a pattern, or several; the suffix tells the format.
         skip_bad_lines: Whether a bad line is counted in `report` instead of raising.  A file
             that cannot be read to its end, or holds no pair, raises all the same.
         report: Filled while the pairs are taken.
@@ -111,14 +115,14 @@ def read_pairs(
         An iterator over the pairs.
 
     Raises:
-        CorpusError: At once for a file that is missing, a directory, or of an unknown suffix;
+        CorpusError: At once for a file that is missing, or of an unknown suffix;
             while reading for everything else.
 
     Example:
         >>> for source, target in read_pairs(["news.tsv", "more.jsonl.gz"]):
         ...     print(target)
     """
-    files = _checked_files(paths)
+    files = corpus_files(paths)
     return _read_files(files, skip_bad_lines, Report() if report is None else report)
 
 
@@ -143,69 +147,56 @@ def read_sources(stream: IO[str] | IO[bytes], name: str = "<input>") -> Iterator
             raise CorpusError(f"{shown(name)}:{number}: {bad}.") from None
 
 
-def corpus_fingerprint(paths: Path | str | Sequence[Path | str]) -> str:
+def corpus_fingerprint(paths: Paths) -> str:
     """A digest of the files' formats and content, in order, whatever their names and dates.
 
     Raises:
         CorpusError: For a file that cannot be read, or of an unknown suffix.
     """
     digest = hashlib.sha256()
-    for path in _checked_files(paths):
+    for path in corpus_files(paths):
         try:
             with path.open("rb") as stream:
                 content = hashlib.file_digest(stream, "sha256").digest()
         except OSError as error:
             raise CorpusError(unreadable(path, error)) from error
-        digest.update(f"{_format(path)} {_is_gzip(path)} ".encode() + content)
+        digest.update(f"{format_of(path)} {compression_of(path)} ".encode() + content)
     return digest.hexdigest()
-
-
-def _checked_files(paths: Path | str | Sequence[Path | str]) -> list[Path]:
-    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    if not files:
-        raise CorpusError("no corpus file was given; name at least one .tsv or .jsonl file.")
-    for file in files:
-        _check_file(file)
-    return files
-
-
-def _check_file(path: Path) -> None:
-    name = shown(path)
-    if path.is_dir():
-        raise CorpusError(f"{name}: is a directory; name the files in it.")
-    if not path.exists():
-        raise CorpusError(f"{name}: no such file.")
-    if _format(path) not in _TSV + _JSON_LINES:
-        raise CorpusError(
-            f"{name}: unknown suffix {_format(path)!r}; name the file .tsv or .txt (source TAB "
-            'target) or .jsonl or .json ({"source": …, "target": …} a line), each also with .gz.'
-        )
-
-
-def _is_gzip(path: Path) -> bool:
-    return path.suffix.lower() == ".gz"
-
-
-def _format(path: Path) -> str:
-    return (path.with_suffix("") if _is_gzip(path) else path).suffix.lower()
 
 
 def _read_files(files: Sequence[Path], skip: bool, report: Report) -> Iterator[Pair]:
     for file in files:
         name = shown(file)
         report.files[name] = counts = FileReport()
-        parse = _parse_tsv if _format(file) in _TSV else _parse_json
-        for number, line in numbered_lines(file):
-            try:
-                pair = parse(line)
-            except BadLine as bad:
-                if not skip:
-                    raise CorpusError(_bad_line(name, number, bad)) from None
-                _count(counts, number, bad)
-                continue
-            counts.pairs += 1
-            yield pair
+        for number, found in _entries(file):
+            if isinstance(found, Pair):
+                counts.pairs += 1
+                yield found
+            elif skip:
+                _count(counts, number, found)
+            else:
+                raise CorpusError(_bad_line(name, number, found))
         _check_not_empty(name, counts)
+
+
+def _entries(file: Path) -> Iterator[tuple[int, Pair | BadLine]]:
+    """What is on each line of a file: a pair, or a problem."""
+    lines, parse = _opened(file)
+    for number, line in lines:
+        try:
+            yield number, line if isinstance(line, BadLine) else parse(line)
+        except BadLine as bad:
+            yield number, bad
+
+
+def _opened(file: Path) -> tuple[Iterator[tuple[int, Any]], Callable[[Any], Pair]]:
+    """The lines of a file by number, and what makes a pair of one."""
+    kind = format_of(file)
+    if kind in PARQUET:
+        return parquet_rows(file, Pair._fields), _parse_record
+    if kind in COMMA_SEPARATED:
+        return csv_records(file, Pair._fields), _parse_record
+    return numbered_lines(file), _parse_json if kind in JSON_LINES else _parse_tsv
 
 
 def _parse_tsv(line: bytes) -> Pair:
@@ -223,12 +214,19 @@ def _parse_json(line: bytes) -> Pair:
     record = _json(line_text(line))
     if not isinstance(record, dict):
         raise BadLine(f"expected a JSON object, found {_json_kind(record)}")
+    return _parse_record(record)
+
+
+def _parse_record(record: Mapping[str, object]) -> Pair:
+    texts = []
     for name in Pair._fields:
         if name not in record:
             raise BadLine(f'the field "{name}" is missing')
-        if not isinstance(record[name], str):
-            raise BadLine(f'the field "{name}" is {_json_kind(record[name])}, not a string')
-    return _pair(checked_text(record["source"]), checked_text(record["target"]))
+        value = record[name]
+        if not isinstance(value, str):
+            raise BadLine(f'the field "{name}" is {_json_kind(value)}, not a string')
+        texts.append(checked_text(value))
+    return _pair(*texts)
 
 
 def _json(text: str) -> object:

@@ -1,4 +1,4 @@
-r"""The lines of a text file, plain or gzip, from bytes to checked text.
+r"""The lines of a text file, plain or compressed, from bytes to checked text.
 
 Only `\n` and `\r\n` end a line: U+2028, U+0085 and their like stay in the text, where
 `str.splitlines` would break a pair in two.  A byte order mark and the empty lines at the end
@@ -6,35 +6,28 @@ of a file are passed over.  One line is in memory at a time, and none of more th
 `MAXIMUM_LINE_BYTES`, so that a file without line ends cannot fill it.
 """
 
-import gzip
 import io
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
+from kooler.seq2seq.compression import opened
+from kooler.seq2seq.corpus_errors import BadLine, CorpusError, Damaged, shown, unreadable
+
 MAXIMUM_LINE_BYTES = 16 * 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-class CorpusError(ValueError):
-    """Input that cannot be used; its message is one line, `FILE:LINE: problem`."""
-
-
-class BadLine(Exception):
-    """A line that cannot be used; the message is the problem, without file and line."""
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file with their numbers from 1, up to the last that is not empty.
 
     Raises:
-        CorpusError: If the file cannot be read to its end, or is not the gzip of its name.
+        CorpusError: If the file cannot be read to its end, or is not what its name says.
     """
     empty: list[int] = []
     number = 0
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             for number, line in enumerate(stream_lines(stream), start=1):
                 if not line.strip(b" "):
                     empty = [*empty[:1], number]
@@ -42,10 +35,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield from ((earlier, b"") for earlier in _span(empty))
                 empty = []
                 yield number, line
-    except EOFError:
-        raise CorpusError(_truncated(path, number)) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise CorpusError(_not_gzip(path, number, error)) from None
+    except Damaged as problem:
+        raise CorpusError(f"{shown(path)}:{number + 1}: {problem}.") from None
     except OSError as error:
         raise CorpusError(unreadable(path, error)) from error
 
@@ -94,23 +85,6 @@ def checked_text(text: str) -> str:
     return text
 
 
-def shown(name: Path | str) -> str:
-    """A file's name on one line, whatever characters it has."""
-    text = str(name)
-    return text if text.isprintable() else repr(text)
-
-
-def unreadable(path: Path, error: OSError) -> str:
-    """The message for a file that the system does not let us read."""
-    return f"{shown(path)}: cannot be read: {error.strerror or error}."
-
-
-def _opened(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        return cast(IO[bytes], io.BufferedReader(gzip.open(path, "rb")))
-    return path.open("rb")
-
-
 def _bounded_lines(stream: IO[bytes]) -> Iterator[bytes]:
     """Lines with their end; of one that is too long, just enough to see that it is."""
     limit = MAXIMUM_LINE_BYTES + len(b"\r\n")
@@ -144,13 +118,3 @@ def _invalid_utf8(line: bytes, error: UnicodeDecodeError) -> str:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"{problem}; this looks like UTF-16, convert it to UTF-8"
     return problem
-
-
-def _truncated(path: Path, number: int) -> str:
-    return f"{shown(path)}:{number + 1}: the gzip data end here; the file is truncated."
-
-
-def _not_gzip(path: Path, number: int, error: Exception) -> str:
-    if number == 0 and isinstance(error, gzip.BadGzipFile):
-        return f"{shown(path)}: is not gzip, though its name ends in .gz; rename or compress it."
-    return f"{shown(path)}:{number + 1}: the gzip data are damaged here; copy or make it again."

@@ -1,6 +1,7 @@
 """How good a run is: the titles of each order beside baselines, in one table."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from kooler.seq2seq.baselines import TRAIN_LIMIT, baselines
 from kooler.seq2seq.comparison import SCORES, ScoreRow, comparison_sentence
 from kooler.seq2seq.corpora import decoded
 from kooler.seq2seq.corpus import Pair, Report, read_pairs
+from kooler.seq2seq.corpus_files import check_standard_input, keep_standard_input
 from kooler.seq2seq.counted import counted
 from kooler.seq2seq.evaluate import evaluate_titles
 from kooler.seq2seq.run_directory import RunDirectory
@@ -48,7 +50,7 @@ def measure(
 
     Args:
         run_directory: The run whose model writes.
-        test_paths: Files of pairs.
+        test_paths: Files of pairs; "-" is standard input.
         orders: The orders to measure; none means all that the model learned, and "best".
         skip_bad_lines: Whether bad lines are left out, and counted in the notes.
         tokenize: As `evaluate_titles` takes it.
@@ -59,7 +61,10 @@ def measure(
         ValueError: If a file or the run is not usable, or the model did not learn an order.
     """
     report = Report()
-    pairs = list(read_pairs(test_paths, skip_bad_lines=skip_bad_lines, report=report))
+    check_standard_input(test_paths)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = keep_standard_input(test_paths, Path(folder))
+        pairs = list(read_pairs(paths, skip_bad_lines=skip_bad_lines, report=report))
     writer = Writer.load(run_directory)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
     written = _written(writer, sources, orders or (*writer.model.orders, "best"), options)

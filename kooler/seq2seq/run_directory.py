@@ -7,7 +7,7 @@
     log.jsonl             what was measured, one JSON object a line
     report.html           the report, where one was made
     data/                 the corpus as token ids
-    corpus/               where `kooler demo` puts the texts that it makes
+    corpus/               the texts that `kooler demo` makes, or that came from standard input
     lock                  the process that is writing here
 
 Every file but the log is replaced in one step (see `atomic.py`).  The log is only appended to; a
@@ -97,22 +97,28 @@ class RunDirectory:
         Raises:
             ValueError: If there is a run already, or the directory holds something else.
         """
+        self.check_fresh()
+        self._clear()
+        self.checkpoints_path.mkdir(exist_ok=True)
+        self.data_path.mkdir(exist_ok=True)
+        self.keep_settings(settings, data)  # last, since it is what makes the directory a run
+
+    def check_fresh(self) -> None:
+        """Raises ValueError if `begin` would."""
         if self.checkpoints() or self.weights_path.exists():
             raise ValueError(
                 f"`{self.path}` already holds a run. Continue it with --resume, "
                 "or choose a fresh run directory."
             )
+        known = {"lock", self.corpus_path.name}
         if self.settings_path.exists():
-            self._clear()
-        others = sorted({entry.name for entry in self.path.iterdir()} - {"lock", "corpus"})
+            known |= {path.name for path in (*self._files_of_a_start(), *self._folders())}
+        others = sorted({entry.name for entry in self.path.iterdir()} - known)
         if others:
             raise ValueError(
                 f"a run directory must be empty at the start, but `{self.path}` holds "
                 f"`{others[0]}`. Choose a fresh directory."
             )
-        self.checkpoints_path.mkdir(exist_ok=True)
-        self.data_path.mkdir(exist_ok=True)
-        self.keep_settings(settings, data)  # last, since it is what makes the directory a run
 
     def keep_settings(self, settings: Settings, data: Mapping[str, Any]) -> None:
         """Writes settings.json."""
@@ -222,10 +228,16 @@ class RunDirectory:
 
     def _clear(self) -> None:
         """Removes what a run that has learned nothing left behind, say because of a broken file."""
-        for path in (self.settings_path, self.tokenizer_path, self.log_path):
+        for path in self._files_of_a_start():
             path.unlink(missing_ok=True)
-        for folder in (self.data_path, self.checkpoints_path):
+        for folder in self._folders():
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _files_of_a_start(self) -> tuple[Path, ...]:
+        return self.settings_path, self.tokenizer_path, self.log_path
+
+    def _folders(self) -> tuple[Path, ...]:
+        return self.data_path, self.checkpoints_path
 
     def _remove_parts(self) -> None:
         """Removes what killed processes left half written."""

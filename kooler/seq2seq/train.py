@@ -23,7 +23,7 @@ import numpy as np
 
 from kooler.seq2seq.array_files import check_finite
 from kooler.seq2seq.batches import EvaluationBatch
-from kooler.seq2seq.corpora import Corpora, describe, prepare
+from kooler.seq2seq.corpora import Corpora, describe, prepare, with_standard_input
 from kooler.seq2seq.counted import counted
 from kooler.seq2seq.display import Display, Look, Silence, Step
 from kooler.seq2seq.interruption import interruptible
@@ -80,7 +80,8 @@ def train(
 
     Args:
         settings: How to build and train it.
-        train_paths: Files of pairs to learn from; a run that is resumed remembers them.
+        train_paths: Files of pairs to learn from, also folders, patterns and "-" for standard
+            input, see `corpus_files.py`; a run that is resumed remembers them.
         dev_paths: Files of pairs to choose the best weights by.
         run_directory: Where everything is written; fresh, or a run to resume.
         resume: Whether to continue from the last checkpoint.
@@ -102,6 +103,7 @@ def train(
     if resume:
         data = _recorded_data(run, settings, train_paths, dev_paths)
     else:
+        train_paths, dev_paths = with_standard_input(run, train_paths, dev_paths)
         data = {**describe(train_paths, dev_paths), "backend": keras.backend.backend()}
     with run.locked(), display or Silence() as shown:
         if resume:

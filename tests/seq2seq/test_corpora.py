@@ -1,8 +1,11 @@
 """The data of a run: made once, used again, and checked for changes."""
 
+import io
+import sys
+
 import pytest
 
-from kooler.seq2seq.corpora import describe, prepare
+from kooler.seq2seq.corpora import describe, prepare, with_standard_input
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.settings import Settings
 from tests.seq2seq.small_run import SETTINGS, write_pairs
@@ -90,3 +93,34 @@ def test_a_run_remembers_absolute_paths(tmp_path, monkeypatch):
     data = describe(["train.tsv"], ["train.tsv"])
 
     assert data["train"]["files"] == [str(tmp_path / "train.tsv")]
+
+
+def test_standard_input_is_kept_in_the_run_and_read_again_from_there(started, monkeypatch):
+    _, _, dev = started
+    run = RunDirectory(dev.parent / "other")
+    text = "".join(f"{source}\t{target}\n" for source, target in PAIRS)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    data = describe(*with_standard_input(run, ["-"], [dev]))
+    with run.locked():
+        run.begin(Settings(**SETTINGS), data)
+        corpora = prepare(run, Settings(**SETTINGS), data, lambda text: None)
+
+    assert data["train"]["files"] == [str(run.corpus_path / "stdin.tsv")]
+    assert data["train"]["fingerprint"] == data["dev"]["fingerprint"]
+    assert len(corpora.dev) == len(PAIRS)
+
+
+def test_standard_input_is_not_read_in_vain(started, monkeypatch):
+    run, _, dev = started
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\tb\n")))
+
+    with pytest.raises(ValueError, match="one file of pairs with --dev"):
+        with_standard_input(run, ["-"], [])
+    with pytest.raises(ValueError, match=r"none\.tsv: no such file"):
+        with_standard_input(run, ["-"], ["none.tsv"])
+    run.weights_path.touch()
+    with pytest.raises(ValueError, match="already holds a run"):
+        with_standard_input(run, ["-"], [dev])
+
+    assert sys.stdin.read() == "a\tb\n"

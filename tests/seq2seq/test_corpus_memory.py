@@ -4,6 +4,8 @@ import subprocess
 import sys
 from itertools import product
 
+import pytest
+
 FEW, MANY = 10_000, 100_000
 # A million pairs may take 100 MB more than ten thousand; a share of the pairs, that share of it.
 ALLOWED = 100 * 2**20 * (MANY - FEW) / (1_000_000 - FEW)
@@ -34,7 +36,30 @@ print(len(spool), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def peak(tmp_path, pairs):
+PARQUET = """
+import sys
+import pyarrow
+from pyarrow import parquet
+from kooler.seq2seq.corpus import read_pairs
+
+source, path = sys.argv[1:]
+columns = list(zip(*read_pairs(source)))
+table = pyarrow.table({"source": columns[0], "target": columns[1]})
+parquet.write_table(table, path, row_group_size=len(columns[0]))
+"""
+
+CSV = """
+import csv, lzma, sys
+from kooler.seq2seq.corpus import read_pairs
+
+source, path = sys.argv[1:]
+with lzma.open(path, "wt", newline="") as file:
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+    writer.writerows([("source", "target"), *read_pairs(source)])
+"""
+
+
+def peak(tmp_path, pairs, suffix=".tsv", converted=""):
     """The largest memory in bytes of a process that takes this many pairs all the way."""
     words = ["".join(letters) for letters in product("bdklmn", "aeiou", "rst", "aeo")]
     corpus = tmp_path / f"{pairs}.tsv"
@@ -43,6 +68,9 @@ def peak(tmp_path, pairs):
             f"{words[i % 269]} {words[i % 263]} {words[i % 257]}\t{words[i % 251]}\n"
             for i in range(pairs)
         )
+    if converted:
+        source, corpus = corpus, tmp_path / f"{pairs}{suffix}"
+        subprocess.run([sys.executable, "-c", converted, source, corpus], check=True)
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT, corpus, tmp_path / f"{pairs}"],
         check=True,
@@ -56,3 +84,11 @@ def peak(tmp_path, pairs):
 
 def test_memory_does_not_follow_the_corpus(tmp_path):
     assert peak(tmp_path, MANY) - peak(tmp_path, FEW) < ALLOWED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("suffix", "converted"), [(".parquet", PARQUET), (".csv.xz", CSV)])
+def test_memory_does_not_follow_other_files(tmp_path, suffix, converted):
+    few, many = (peak(tmp_path, pairs, suffix, converted) for pairs in (FEW, 1_000_000))
+
+    assert many - few < 100 * 2**20

@@ -1,5 +1,8 @@
 """Scores of a run: every order beside the baselines, in one table."""
 
+import io
+import sys
+
 import pytest
 
 from kooler.seq2seq.comparison import SCORES, ScoreRow
@@ -30,6 +33,15 @@ def calls(run, monkeypatch):
 
     monkeypatch.setattr(Writer, "write", write)
     return made
+
+
+def test_the_test_set_may_come_from_standard_input(run, calls, monkeypatch):
+    test = run.path.parent / "test.tsv"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(test.read_bytes())))
+
+    measured = measure(run.path, ["-"], ["l2r"])
+
+    assert measured.pairs == list(read_pairs(test))
 
 
 def test_every_order_is_measured_beside_the_baselines(run, calls):
