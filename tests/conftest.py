@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -50,6 +51,12 @@ SEED = 20180831
 # A fixed tier gives the same verdict twice: the same examples each time, however slow the machine.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("fixed")
+
+
+# A shell that starts us in the background has SIGINT ignored, which the processes that tests start
+# and interrupt would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class NetworkUseError(RuntimeError):
