@@ -23,6 +23,7 @@ from kooler.layers.parametrization import Parametrization
 from kooler.layers.repair_masks import repair_masks
 from kooler.layers.reparametrize import merge, reparametrize
 from kooler.layers.simple_parametrizations import LowRank, Positive, Scale, Symmetric, UnitNorm
+from kooler.layers.sparse_embedding import SparseEmbedding
 from kooler.layers.spectral_norm import SpectralNorm
 from kooler.layers.weight_norm import WeightNorm
 
@@ -43,6 +44,7 @@ __all__ = [
     "Parametrization",
     "Positive",
     "Scale",
+    "SparseEmbedding",
     "SpectralNorm",
     "Symmetric",
     "UnitNorm",
