@@ -55,6 +55,9 @@ class Attachable:
     by_rows: ClassVar[bool] = False
     """Whether the gradients of some embeddings are to be taken by rows: see `row_embeddings`."""
 
+    needs_rows: ClassVar[bool] = True
+    """With `by_rows`: whether it is an error where they cannot be had; else see `without_rows`."""
+
     reports: ClassVar[bool] = False
     """Whether `report()` gives entries for the logs of each step."""
 
@@ -76,6 +79,9 @@ class Attachable:
     def row_embeddings(self, model: Any) -> Sequence[Any]:
         """The embedding layers whose gradients it takes by rows; asked in each (traced) step."""
         return ()
+
+    def without_rows(self, why: str) -> None:
+        """Hears, with `needs_rows = False`, that gradients will come whole, and why."""
 
     def look_up(self, table: Any, ids: Tensor) -> Tensor:
         """What rows of such a table are worth to the loss, in each (traced) step; changes nothing.
@@ -117,6 +123,7 @@ class Attachment:
     def __init__(self, model: Any) -> None:
         self._model = weakref.ref(model)
         self.techniques: list[Technique] = []
+        self._by_rows: list[Attachable] = []
 
     @property
     def wrappers(self) -> list[Attachable]:
@@ -136,7 +143,7 @@ class Attachment:
         """Gives the model what its optimizer and techniques need now, and takes the rest away."""
         model: Any = self._model()
         wrappers = self.wrappers
-        _check_rows_pass(getattr(model, "optimizer", None))
+        self._by_rows = self._taking_rows(model)
         for wrapper in wrappers:
             wrapper.bind(model)
         needed = bool(wrappers or self.techniques)
@@ -151,25 +158,40 @@ class Attachment:
     def _train_step_for(
         self, model: Any, wrappers: Sequence[Attachable]
     ) -> Callable[..., Any] | None:
-        by_rows = any(one.by_rows for one in wrappers)
+        by_rows = self._by_rows
         asked = any(one.needs_batch or one.reports or one.sees_state for one in wrappers)
         if not (self.techniques or by_rows or asked):
             return None
         if compat.has_own(model, "train_step"):
-            self._check_own_step(model, by_rows)
+            self._check_own_step(model)
             return _observing(model, wrappers)
         if not self.techniques and not by_rows and keras.backend.backend() == "torch":
             return _observing(model, wrappers)  # every call into PyTorch takes time in each step
         plan = Plan(
             tuple(self.techniques),
-            lambda: _embeddings_of(model, wrappers),
+            lambda: _embeddings_of(model, by_rows),
             lambda: _reports_of(wrappers),
         )
         train = step.train_statelessly if keras.backend.backend() == "jax" else step.train
         return functools.partial(train, model, plan)
 
-    def _check_own_step(self, model: Any, by_rows: bool) -> None:
-        if not self.techniques and not by_rows:
+    def _taking_rows(self, model: Any) -> list[Attachable]:
+        """The wrappers that get gradients by rows; those that need them and cannot: an error."""
+        obstacles = dict(_obstacles(getattr(model, "optimizer", None)))
+        taking = [one for one in self.wrappers if one.by_rows]
+        for one in taking:
+            outer = obstacles.get(id(one))
+            if outer is not None and one.needs_rows:
+                raise ValueError(_never_seen(one, outer))
+            if outer is not None:
+                one.without_rows(f"{type(outer).__name__} around it works with whole gradients")
+            elif compat.has_own(model, "train_step") and not one.needs_rows:
+                one.without_rows(f"{type(model).__name__} defines its own `train_step`")
+        own = compat.has_own(model, "train_step")
+        return [one for one in taking if id(one) not in obstacles and (one.needs_rows or not own)]
+
+    def _check_own_step(self, model: Any) -> None:
+        if not self.techniques and not self._by_rows:
             return
         names = [type(one).__name__ for one in self.techniques] or ["a gradient by rows"]
         raise ValueError(
@@ -368,20 +390,25 @@ def _embeddings_of(model: Any, wrappers: Sequence[Attachable]) -> list[tuple[Any
     return [(layer, one.look_up) for layer, one in found]
 
 
-def _check_rows_pass(optimizer: Any, outside: Sequence[Attachable] = ()) -> None:
-    """A wrapper that changes or keeps gradients must see them all."""
+def _obstacles(optimizer: Any, outside: Any = None) -> Iterator[tuple[int, Any]]:
+    """Pairs of a wrapper and one around it that changes or keeps gradients: it must see them all.
+
+    The first is named by its identity.
+    """
     if isinstance(optimizer, Attachable):
-        for wrapper in outside if optimizer.by_rows else ():
-            if not wrapper.passes_rows:
-                raise ValueError(
-                    f"{type(optimizer).__name__} takes gradients by rows, which "
-                    f"{type(wrapper).__name__} around it would never see. Put "
-                    f"{type(optimizer).__name__} outside: "
-                    f"{type(optimizer).__name__}({type(wrapper).__name__}(…))."
-                )
-        outside = [*outside, optimizer]
+        if outside is not None:
+            yield id(optimizer), outside
+        outside = outside if optimizer.passes_rows else optimizer
     for inner in inner_optimizers(optimizer):
-        _check_rows_pass(inner, outside)
+        yield from _obstacles(inner, outside)
+
+
+def _never_seen(wrapper: Attachable, outer: Any) -> str:
+    name, outside = type(wrapper).__name__, type(outer).__name__
+    return (
+        f"{name} takes gradients by rows, which {outside} around it would never see. Put {name} "
+        f"outside: {name}({outside}(…))."
+    )
 
 
 def _seen_by(model: Any, batch: Batch) -> Batch:
