@@ -238,6 +238,14 @@ def copy_decay_exclusions(old: Any, new: Any) -> None:
             setattr(new, name, getattr(old, name))
 
 
+def decays(optimizer: Any, variable: Any) -> bool:
+    """Whether an optimizer that decays weights would decay this one.
+
+    Relies on: `BaseOptimizer._use_weight_decay`.
+    """
+    return bool(optimizer._use_weight_decay(variable))
+
+
 def momenta_of(optimizer: Any) -> list[Any]:
     """What a Keras optimizer remembers of gradients: its variables without the counter, the
     learning rate, the moving averages of the weights, and what is no floating-point number.

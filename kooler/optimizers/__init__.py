@@ -7,6 +7,7 @@ from kooler.optimizers.gradient_transform import GradientTransform
 from kooler.optimizers.group import Group
 from kooler.optimizers.inject import inject
 from kooler.optimizers.layer_decay import layer_decay
+from kooler.optimizers.lazy import Lazy
 from kooler.optimizers.learning_rate_multiplier import LearningRateMultiplier
 from kooler.optimizers.lookahead import Lookahead
 from kooler.optimizers.param_groups import ParamGroups
@@ -22,6 +23,7 @@ __all__ = [
     "Accumulate",
     "GradientTransform",
     "Group",
+    "Lazy",
     "LearningRateMultiplier",
     "Lookahead",
     "OptimizerWrapper",

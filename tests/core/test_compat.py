@@ -207,6 +207,15 @@ def test_copy_decay_exclusions() -> None:
     assert ops.convert_to_numpy(kernel).tolist() == [1.0]
 
 
+def test_decays() -> None:
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=5.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([2.0], name="kernel")
+
+    assert not compat.decays(optimizer, bias)
+    assert compat.decays(optimizer, kernel)
+
+
 def test_layout_of() -> None:
     assert compat.layout_of(keras.Variable([1.0])) is None
 
