@@ -17,6 +17,7 @@ PAGES = (
     "gan",
     "gradient_transforms",
     "layers",
+    "lazy",
     "learning_rates",
     "lookahead",
     "loss_model",
