@@ -1,0 +1,163 @@
+"""How long does a training step take when only the touched rows of an embedding are updated?
+
+    KERAS_BACKEND=jax python -m benchmarks.lazy_embedding [--rows 10000 1000000]
+        [--ids 1024 65536] [--law uniform zipf] [--untouched freeze catch_up] [--rounds 15]
+
+A table of `rows` × 64, the mean of 32 rows an example, a dense layer on top, Adam. Three ways take
+turns in one process, each time some steps, each round beginning with another one:
+
+    dense         keras.layers.Embedding and Keras's Adam
+    lazy          kooler's SparseEmbedding and Lazy(Adam)
+    SparseAdam    plain PyTorch: Embedding(sparse=True) and torch.optim.SparseAdam
+
+Printed, in milliseconds of wall time: the median of a step, the median over the rounds of the
+ratios dense / lazy and lazy / SparseAdam, and by how much the process grew at its peak. Dense Adam
+of the largest tables needs three times the memory of the table; `--dense-up-to` leaves it out.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from kooler.layers import SparseEmbedding
+from kooler.optimizers import Lazy
+
+WIDTH, LENGTH = 64, 32
+Run = Callable[[], None]
+
+
+def batches(rows: int, ids: int, law: str, count: int = 8) -> list[tuple[Any, Any]]:
+    """Batches with so many look-ups each."""
+    random = np.random.default_rng(0)
+    shape = (count, max(ids // LENGTH, 1), LENGTH)
+    drawn = random.random(shape)
+    places = drawn * rows if law == "uniform" else np.exp(drawn * np.log(rows))  # density ∝ 1/rank
+    x = np.minimum(places, rows - 1).astype("int32")
+    return [(one, random.normal(size=(len(one), 1)).astype("float32")) for one in x]
+
+
+def by_keras(data: Any, rows: int, make: Any, optimizer: Any) -> Run:
+    """Steps of a compiled Keras model, which waits for each result."""
+    table = make(rows, WIDTH, embeddings_initializer="zeros", name="table")
+    model = keras.Sequential(
+        [
+            keras.Input((LENGTH,), dtype="int32"),
+            table,
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(optimizer, loss="mse")
+    return _in_turn(data, lambda x, y: float(model.train_on_batch(x, y)))
+
+
+def by_torch(data: Any, rows: int) -> Run:
+    """The same step in plain PyTorch with SparseAdam for the table."""
+    import torch
+
+    table = torch.nn.Embedding(rows, WIDTH, sparse=True)
+    head = torch.nn.Linear(WIDTH, 1)
+    sparse = torch.optim.SparseAdam(table.parameters(), lr=1e-3)
+    dense = torch.optim.Adam(head.parameters(), lr=1e-3)
+
+    def step(x: Any, y: Any) -> float:
+        loss = (head(table(torch.from_numpy(x).long()).mean(1)) - torch.from_numpy(y)).square()
+        sparse.zero_grad()
+        dense.zero_grad()
+        loss.mean().backward()
+        sparse.step()
+        dense.step()
+        return float(loss.mean().detach())
+
+    return _in_turn(data, step)
+
+
+def measure(ways: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of a step, one number a round."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for run in ways.values():
+        for _ in range(3):
+            run()
+    for number in range(rounds):
+        order = list(ways)
+        for name in order[number % len(order) :] + order[: number % len(order)]:
+            start = time.perf_counter()
+            for _ in range(4):
+                ways[name]()
+            times[name].append((time.perf_counter() - start) * 250)
+    return times
+
+
+def compare(rows: int, ids: int, law: str, untouched: str, options: Any) -> None:
+    """Measures one size, and prints a line."""
+    data = batches(rows, ids, law)
+    ways: dict[str, Run] = {}
+    grown = {}
+    inner = keras.optimizers.Adam(1e-3)
+    makers: dict[str, Callable[[], Run]] = {
+        "lazy": lambda: by_keras(
+            data, rows, SparseEmbedding, Lazy(inner, "embeddings$", untouched=untouched)
+        ),
+        "SparseAdam": lambda: by_torch(data, rows),
+    }
+    if rows <= options.dense_up_to:
+        makers["dense"] = lambda: by_keras(
+            data, rows, keras.layers.Embedding, keras.optimizers.Adam(1e-3)
+        )
+    for name, make in makers.items():
+        before = _peak()
+        ways[name] = make()
+        ways[name]()
+        grown[name] = _peak() - before
+    times = measure(ways, options.rounds)
+    medians = "  ".join(
+        f"{name} {np.median(times[name]):8.2f} ms {grown[name]:6.0f} MB" for name in ways
+    )
+    ratios = [_ratio(times, "lazy", "SparseAdam")]
+    ratios += [_ratio(times, "dense", "lazy")] if "dense" in times else []
+    print(f"{rows:>9} rows {ids:>6} ids {law:<8}{untouched:<9} {medians}  {'  '.join(ratios)}")
+
+
+def _in_turn(data: Any, step: Callable[[Any, Any], float]) -> Run:
+    state = {"next": 0}
+
+    def run() -> None:
+        step(*data[state["next"] % len(data)])
+        state["next"] += 1
+
+    return run
+
+
+def _ratio(times: dict[str, list[float]], above: str, below: str) -> str:
+    return f"{above}/{below} {np.median(np.divide(times[above], times[below])):.2f}"
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Reads the options, and measures every combination."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 200_000, 1_000_000])
+    parser.add_argument("--ids", type=int, nargs="+", default=[1024, 4096, 16384, 65536])
+    parser.add_argument("--law", nargs="+", default=["uniform", "zipf"])
+    parser.add_argument("--untouched", nargs="+", default=["freeze"])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--dense-up-to", type=int, default=1_000_000)
+    options = parser.parse_args()
+    print(f"Keras {keras.__version__} on {keras.backend.backend()}")
+    for law in options.law:
+        for untouched in options.untouched:
+            for ids in options.ids:
+                for rows in options.rows:
+                    compare(rows, ids, law, untouched, options)
+
+
+if __name__ == "__main__":
+    main()
