@@ -264,8 +264,9 @@ class Lazy(OptimizerWrapper):
         pairs = [(table.variable, rows), *zip(table.slots, slots, strict=True)]
         notes = (table.last, then.count), (table.rate, then.rate), (table.decayed, then.decayed)
         for variable, value in notes:
-            if variable is not None:
-                pairs.append((variable, ops.broadcast_to(value, ops.shape(rows)[:1])))
+            if variable is not None:  # where JAX did not read, it would copy before it writes
+                held = ops.squeeze(_column(variable, ids), -1)
+                pairs.append((variable, ops.where(held < 2**30, value, held)))
         for variable, value in pairs:
             value = ops.cast(value, variable.dtype)
             if ids is None:
