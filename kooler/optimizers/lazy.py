@@ -263,10 +263,12 @@ class Lazy(OptimizerWrapper):
         """Puts rows and slots back, and notes that they are those after `then.count` steps."""
         pairs = [(table.variable, rows), *zip(table.slots, slots, strict=True)]
         notes = (table.last, then.count), (table.rate, then.rate), (table.decayed, then.decayed)
+        # XLA writes in place what nothing reads afterwards: a note, too, must wait for the rows.
+        known = ops.equal(rows[:, 0], rows[:, 0])  # true, unless the row is not a number
         for variable, value in notes:
-            if variable is not None:  # where JAX did not read, it would copy before it writes
+            if variable is not None:
                 held = ops.squeeze(_column(variable, ids), -1)
-                pairs.append((variable, ops.where(held < 2**30, value, held)))
+                pairs.append((variable, ops.where(known, value, held)))
         for variable, value in pairs:
             value = ops.cast(value, variable.dtype)
             if ids is None:
