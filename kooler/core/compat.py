@@ -246,6 +246,30 @@ def decays(optimizer: Any, variable: Any) -> bool:
     return bool(optimizer._use_weight_decay(variable))
 
 
+@contextlib.contextmanager
+def must_be_finite(optimizer: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Meanwhile loss scaling skips the update not only if a gradient is inf or nan: these count.
+
+    Relies on: `LossScaleOptimizer.apply` and `stateless_apply` ask `check_finite(gradients)`.
+    """
+    scaling = _loss_scaling(optimizer) if tensors else None
+    if scaling is None:
+        yield
+        return
+    check = type(scaling).check_finite
+    vars(scaling)["check_finite"] = lambda gradients: check(scaling, [*gradients, *tensors])
+    try:
+        yield
+    finally:
+        vars(scaling).pop("check_finite", None)  # replicas run in threads: each comes by here
+
+
+def _loss_scaling(optimizer: Any) -> Any:
+    while optimizer is not None and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return optimizer
+
+
 def momenta_of(optimizer: Any) -> list[Any]:
     """What a Keras optimizer remembers of gradients: its variables without the counter, the
     learning rate, the moving averages of the weights, and what is no floating-point number.

@@ -66,7 +66,8 @@ class Step:
             evaluation = of_all_replicas(evaluation)
             self._write(evaluation.state)
             compat.track_loss(self.model, evaluation.loss, examples_in(data))
-            with applying(evaluation.batch):
+            by_rows = [rows.gradients for rows in evaluation.batch.rows.values()]
+            with applying(evaluation.batch), compat.must_be_finite(self.optimizer, by_rows):
                 self._apply(evaluation.gradients)
             logs = self.model.compute_metrics(
                 data.x, data.y, evaluation.outputs, data.sample_weight

@@ -216,6 +216,24 @@ def test_decays() -> None:
     assert compat.decays(optimizer, kernel)
 
 
+def test_must_be_finite() -> None:
+    variable = keras.Variable([1.0])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), 4.0)
+    optimizer.build([variable])
+
+    def new_weight() -> float:
+        if BACKEND == "jax":
+            slots = [slot.value for slot in optimizer.variables]
+            values, _ = optimizer.stateless_apply(slots, [ops.ones((1,))], [variable.value])
+            return float(values[0][0])
+        optimizer.apply([ops.ones((1,))], [variable])
+        return float(ops.convert_to_numpy(variable)[0])
+
+    with compat.must_be_finite(optimizer, [ops.ones((2, 3)) / 0.0]):
+        assert new_weight() == 1.0
+    assert new_weight() < 1.0
+
+
 def test_layout_of() -> None:
     assert compat.layout_of(keras.Variable([1.0])) is None
 
