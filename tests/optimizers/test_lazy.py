@@ -27,6 +27,7 @@ from tests.conftest import BACKEND
 from tests.optimizers.lazy_oracle import LazyOracle
 
 ROWS, DIMENSION = 19, 3
+ULPS = 1e-6  # 4 units in the last place of a weight between 2 and 4, the largest here; seen: 6e-7
 INNER = {
     "sgd": lambda **a: keras.optimizers.SGD(0.01, **a),
     "momentum": lambda **a: keras.optimizers.SGD(0.01, momentum=0.9, **a),
@@ -34,6 +35,9 @@ INNER = {
     "adam": lambda **a: keras.optimizers.Adam(0.01, **a),
     "adagrad": lambda **a: keras.optimizers.Adagrad(0.01, **a),
 }
+
+COMPILES = pytest.mark.compiles
+NO_FLOAT64 = pytest.mark.skipif(BACKEND == "jax", reason="JAX computes in float32 here")
 
 Stream = list[tuple[np.ndarray, np.ndarray]]
 
@@ -73,9 +77,15 @@ def slots_of(lazy: Lazy, table: Any) -> list[Any]:
     return [v for v in lazy.variables if tuple(v.shape) == tuple(table.shape)]
 
 
-@pytest.mark.parametrize("feed", [by_rows, whole])
+def kinds(*fast: str, without: str = "") -> list[Any]:
+    """The inner optimizers; in the fixed tier of the backends that compile only the fast ones."""
+    names = [name for name in INNER if name != without]
+    return [name if name in fast else pytest.param(name, marks=COMPILES) for name in names]
+
+
+@pytest.mark.parametrize("feed", [by_rows, pytest.param(whole, marks=COMPILES)])
 @pytest.mark.parametrize("untouched", ["freeze", "decay"])
-@pytest.mark.parametrize("kind", INNER)
+@pytest.mark.parametrize("kind", kinds("momentum", "adam"))
 def test_as_the_oracle_says(kind: str, untouched: str, feed: Any) -> None:
     table = fresh_table()
     lazy = Lazy(INNER[kind](weight_decay=0.1), "table", untouched=untouched)
@@ -85,11 +95,11 @@ def test_as_the_oracle_says(kind: str, untouched: str, feed: Any) -> None:
     for ids, gradients in stream(12):
         oracle.apply(ids, gradients)
 
-    np.testing.assert_allclose(numbers(table), oracle.table, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(numbers(table), oracle.table, rtol=0, atol=ULPS)
 
 
 @pytest.mark.parametrize(("fall", "decay"), [(0.8, 0.0), (1.0, 0.1)])
-@pytest.mark.parametrize("kind", ["sgd", "momentum", "nesterov", "adagrad"])
+@pytest.mark.parametrize("kind", kinds("nesterov", without="adam"))
 def test_catching_up_is_dense_training(kind: str, fall: float, decay: float) -> None:
     table = fresh_table()
     inner = INNER[kind](weight_decay=decay)
@@ -104,30 +114,33 @@ def test_catching_up_is_dense_training(kind: str, fall: float, decay: float) -> 
     for ids, gradients in stream(20):
         oracle.apply(ids, gradients)
 
-    np.testing.assert_allclose(numbers(table), oracle.table, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(numbers(table), oracle.table, rtol=0, atol=ULPS)
 
 
-def test_adam_catches_up_after_any_number_of_steps() -> None:
-    rows = 51  # row i is touched in step i, and then misses 50 − i steps
-    table = fresh_table(rows)
-    random = np.random.default_rng(1)
-    batches = [
-        (np.array([i], "int32"), random.normal(size=(1, DIMENSION)).astype("float32"))
-        for i in range(rows)
-    ]
-    lazy = Lazy(keras.optimizers.Adam(0.01, epsilon=0.0), "table", untouched="catch_up")
-    lazy.build([table])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("float32", ULPS), pytest.param("float64", 1e-14, marks=NO_FLOAT64)],
+    ids=["float32", "float64"],
+)
+def test_adam_catches_up_after_any_number_of_steps(dtype: str, tolerance: float) -> None:
     late = 100_000  # the corrections of Adam's first steps are over
+    table, all_rows = fresh_table(dtype=dtype), np.arange(ROWS, dtype="int32")
+    gradients = np.random.default_rng(1).normal(size=table.shape).astype(dtype)
+    rate = 2.0**-7  # the same number in each dtype
+    lazy = Lazy(keras.optimizers.Adam(rate, epsilon=0.0), "table", untouched="catch_up")
+    lazy.build([table])
     lazy.iterations.assign(late)
-    oracle = LazyOracle(numbers(table), "adam", "dense", epsilon=0.0)
+    oracle = LazyOracle(numbers(table), "adam", "dense", rate=rate, epsilon=0.0)
     oracle.steps = late
 
-    by_rows(lazy, table, batches)
-    lazy.settle("flush")
-    for ids, gradients in batches:
-        oracle.apply(ids, gradients)
+    by_rows(lazy, table, [(all_rows, gradients)])
+    oracle.apply(all_rows, gradients)
+    for missed in range(51):
+        lazy.iterations.assign(late + 1 + missed)
+        present = lazy.look_up(table, ops.convert_to_tensor(all_rows))
 
-    np.testing.assert_allclose(numbers(table), oracle.table, rtol=0, atol=5e-6)
+        np.testing.assert_allclose(numbers(present), oracle.table, rtol=0, atol=tolerance)
+        oracle.apply([], np.zeros((0, DIMENSION)))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +221,7 @@ def test_the_numbers_of_tfas_lazy_adam() -> None:
 
 
 @pytest.mark.parametrize("untouched", ["freeze", "decay", "catch_up"])
-@pytest.mark.parametrize("kind", INNER)
+@pytest.mark.parametrize("kind", kinds("adam"))
 def test_with_every_row_touched_it_is_the_dense_optimizer(kind: str, untouched: str) -> None:
     ours, theirs = fresh_table(), fresh_table()
     random = np.random.default_rng(2)
@@ -224,15 +237,17 @@ def test_with_every_row_touched_it_is_the_dense_optimizer(kind: str, untouched: 
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="compares with an optimizer of PyTorch")
-def test_freezing_is_sparse_adam() -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", ULPS), ("float64", 1e-14)])
+def test_freezing_is_sparse_adam(dtype: str, tolerance: float) -> None:
     import torch
 
-    ours = fresh_table()
+    ours, rate = fresh_table(dtype=dtype), 2.0**-7
     theirs = torch.nn.Parameter(torch.tensor(numbers(ours)))
-    reference = torch.optim.SparseAdam([theirs], lr=0.01, eps=1e-7)
-    lazy = Lazy(keras.optimizers.Adam(0.01), "table")
-    empty = np.zeros((0,), "int32"), np.zeros((0, DIMENSION), "float32")
+    reference = torch.optim.SparseAdam([theirs], lr=rate, eps=1e-7)
+    lazy = Lazy(keras.optimizers.Adam(rate), "table")
+    empty = np.zeros((0,), "int32"), np.zeros((0, DIMENSION))
     for ids, gradients in [*stream(10), empty, *stream(10, seed=9)]:
+        gradients = gradients.astype(dtype)
         by_rows(lazy, ours, [(ids, gradients)])
         index = torch.tensor(ids.astype("int64"))[None]
         theirs.grad = torch.sparse_coo_tensor(
@@ -240,11 +255,11 @@ def test_freezing_is_sparse_adam() -> None:
         )
         reference.step()
 
-        np.testing.assert_allclose(numbers(ours), theirs.detach().numpy(), rtol=2e-6, atol=1e-6)
+        np.testing.assert_allclose(numbers(ours), theirs.detach().numpy(), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("feed", [by_rows, whole])
-@pytest.mark.parametrize("kind", INNER)
+@pytest.mark.parametrize("kind", kinds("adam"))
 def test_frozen_rows_and_slots_keep_their_bits(kind: str, feed: Any) -> None:
     table = fresh_table()
     lazy = Lazy(INNER[kind](weight_decay=0.1), "table")
@@ -289,7 +304,11 @@ def assert_close(one: Any, other: Any, tolerance: float = 2e-5) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("make", [SparseEmbedding, keras.layers.Embedding])
+@pytest.mark.parametrize(
+    "make",
+    [keras.layers.Embedding, pytest.param(SparseEmbedding, marks=COMPILES)],
+    ids=["Embedding", "SparseEmbedding"],
+)
 def test_a_model_takes_the_path_of_the_rows(make: Any) -> None:
     start = model("sgd", make).get_weights()[0]
     net = trained(lazy(), make=make)
@@ -300,6 +319,7 @@ def test_a_model_takes_the_path_of_the_rows(make: Any) -> None:
     assert int(numbers(net.optimizer.iterations)) == 12
 
 
+@pytest.mark.compiles
 def test_catching_up_in_fit_is_close_to_dense_training() -> None:
     dense = trained(keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1))
     inner = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1)
@@ -323,6 +343,7 @@ def test_flush_brings_the_table_up_to_date() -> None:
     assert_close(ours, dense)
 
 
+@pytest.mark.compiles
 def test_a_table_alone_counts_steps() -> None:
     keras.utils.set_random_seed(8)
     net = keras.Sequential([keras.Input((5,), dtype="int32"), SparseEmbedding(ROWS, 1)])
@@ -332,7 +353,7 @@ def test_a_table_alone_counts_steps() -> None:
     assert int(numbers(net.optimizer.iterations)) == 6
 
 
-@pytest.mark.parametrize("untouched", ["freeze", "catch_up"])
+@pytest.mark.parametrize("untouched", [pytest.param("freeze", marks=COMPILES), "catch_up"])
 def test_a_saved_model_goes_on_to_the_same_bits(untouched: str, tmp_path: Path) -> None:
     def go_on(net: Any) -> Any:
         for batch in range(3, 6):
@@ -352,9 +373,11 @@ def test_a_saved_model_goes_on_to_the_same_bits(untouched: str, tmp_path: Path) 
 
 
 def test_clipping_by_the_global_norm_counts_the_rows() -> None:
-    inner = {"momentum": 0.0, "global_clipnorm": 0.05}
-    dense = trained(keras.optimizers.SGD(0.5, **inner))
-    ours = trained(Lazy(keras.optimizers.SGD(0.5, **inner), "words/embeddings$"))
+    """Keras on TensorFlow takes the norm before it adds up equal rows; the transform after that."""
+    clip = transforms.clip_by_global_norm(0.05)
+    dense = trained(GradientTransform(keras.optimizers.SGD(0.5), clip))
+    inner = keras.optimizers.SGD(0.5, global_clipnorm=0.05)
+    ours = trained(Lazy(inner, "words/embeddings$"))
 
     assert_close(ours, dense)
 
@@ -370,6 +393,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(("wrap", "path"), WRAPPED.values(), ids=list(WRAPPED))
 def test_inside_of_other_wrappers(wrap: Any, path: str) -> None:
     inner = Lazy(keras.optimizers.SGD(0.3), "words/embeddings$")
@@ -382,11 +406,41 @@ def test_inside_of_other_wrappers(wrap: Any, path: str) -> None:
     assert_close(ours, dense)
 
 
+@pytest.mark.parametrize(
+    "alone", [True, pytest.param(False, marks=COMPILES)], ids=["alone", "with a head"]
+)
+def test_loss_scaling_skips_a_step_whose_rows_are_not_finite(alone: bool) -> None:
+    keras.utils.set_random_seed(8)
+    inputs = [keras.Input((5,), dtype="int32"), keras.Input((5, 2))]
+    outputs = [SparseEmbedding(ROWS, DIMENSION, name="words")(inputs[0])]
+    if not alone:
+        outputs.append(keras.layers.Dense(DIMENSION)(inputs[1]))
+    net = keras.Model(inputs, keras.layers.Concatenate()(outputs * (1 + alone)))
+    scaled = keras.optimizers.LossScaleOptimizer(lazy(), 4.0)
+    net.compile(scaled, loss=lambda y, outputs: ops.mean(y * outputs, axis=-1))
+    x, slope = [IDS[:4], np.ones((4, 5, 2), "float32")], np.ones((4, 5, 2 * DIMENSION), "float32")
+    before = net.get_weights()
+
+    slope[0, 0, 0] = np.inf  # of the loss by a row; the head's gradients are finite
+    net.train_on_batch(x, slope)
+    skipped = net.get_weights()
+    slope[0, 0, 0] = 1.0
+    net.train_on_batch(x, slope)
+
+    for one, other in zip(skipped, before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert float(numbers(scaled.dynamic_scale)) == 2.0
+    assert int(numbers(net.optimizer.iterations)) == 1
+    assert all(np.isfinite(one).all() for one in net.get_weights())
+    assert (net.get_weights()[0] != before[0]).any()
+
+
 def test_a_multiplier_of_the_table_is_an_error() -> None:
     with pytest.raises(ValueError, match="Give that wrapper's inner optimizer another learning ra"):
         trained(LearningRateMultiplier(lazy(), {"words": 0.5}))
 
 
+@pytest.mark.compiles
 def test_a_multiplier_of_the_rest() -> None:
     ours = trained(LearningRateMultiplier(Lazy("sgd", "words/embeddings$"), {"kernel": 0.5}))
     dense = trained(LearningRateMultiplier("sgd", {"kernel": 0.5}))
@@ -394,6 +448,7 @@ def test_a_multiplier_of_the_rest() -> None:
     assert_close(ours, dense)
 
 
+@pytest.mark.compiles
 def test_in_a_group() -> None:
     groups = [Group("words", optimizer=Lazy(keras.optimizers.SGD(0.3), "words/embeddings$"))]
     ours = trained(ParamGroups(groups, keras.optimizers.SGD(0.1)))
