@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
 CORE = {"keras", "numpy"}
 EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "formats", "export", "plots")
-MODULE_OF = {"scikit_learn": "sklearn", "backports.zstd": "backports"}
+MODULE_OF = {"scikit_learn": "sklearn", "pillow": "PIL", "backports.zstd": "backports"}
 
 
 def test_the_core_needs_keras_and_numpy_only() -> None:
@@ -31,6 +31,7 @@ def test_everything_that_is_tested_with_is_pinned() -> None:
     tested = [
         *extras["seq2seq"],
         *extras["formats"],
+        *extras["plots"],
         *extras["backends"],
         *extras["dev"],
         *extras["benchmarks"],

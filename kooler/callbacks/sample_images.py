@@ -5,11 +5,9 @@ The same latent tensors each time, so that one sees the pictures change and not 
     samples/epoch_0001.png, epoch_0002.png, …           a grid of pictures
     samples/epoch_0001_average.png, …                   of each average that the optimizer keeps
 
-PNG is written here (https://www.w3.org/TR/png-3/), with nothing but zlib.
+Needs Pillow (`pip install kooler[plots]`).
 """
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from kooler.callbacks.averaged_weights import averaged_weights
 from kooler.core import attach
+from kooler.core.atomic import replacing
 
 SEED = 0
 BATCH = 64
@@ -38,6 +37,7 @@ class SampleImages(keras.callbacks.Callback):
 
     Raises:
         TypeError, ValueError: The generator does not make pictures, or a number is none.
+        ImportError: When training begins: Pillow is not installed.
 
     Example:
         >>> gan.fit(images, callbacks=[SampleImages(generator, "samples", every=5)])
@@ -59,7 +59,8 @@ class SampleImages(keras.callbacks.Callback):
         self._signed = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Makes the directory, before the training and not after."""
+        """Makes the directory and looks for Pillow, before the training and not after."""
+        _pillow()
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -101,23 +102,25 @@ def tiled(images: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Writes a PNG file.
+    """Writes a PNG file, whole or not at all.
 
     Args:
         path: Of the file. pixels: uint8 [height, width, 1 or 3].
     """
-    height, width, channels = pixels.shape
-    kind = 0 if channels == 1 else 2  # grey, or red, green and blue
-    rows = pixels.reshape(height, -1)
-    unfiltered = np.concatenate([np.zeros((height, 1), "uint8"), rows], axis=1)
-    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(unfiltered.tobytes())), (b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*part) for part in parts))
+    image = _pillow().fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    with replacing(path) as part:
+        image.save(part, format="PNG")
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "SampleImages writes its pictures with Pillow, which is not installed: "
+            "pip install kooler[plots]"
+        ) from error
+    return Image
 
 
 def _latent_shape(generator: Any) -> tuple[int, ...]:
