@@ -3,7 +3,8 @@
 `stream` feeds Keras's trainers from anything that can be indexed and from functions that make
 generators; `samples` says how samples become a batch, `passes` which batches make up an epoch.
 `workers` computes ahead in spawned processes or in threads, for `stream` and for `parallel`.
-`random_generator`, `shuffle` and `buckets` are for what is read from front to back.
+`random_generator`, `shuffle` and `buckets` are for what is read from front to back; `interleave`
+makes one source of several.
 
 Only `stream` needs Keras, and is imported on first use: a worker process comes here too, and must
 start without Keras and its backend.
@@ -13,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from kooler.data.buckets import Buckets, bucket_by_length
+from kooler.data.interleave import Interleaved, interleave
 from kooler.data.parallel import parallel_map
 from kooler.data.sample_random import random_generator
 from kooler.data.shuffle import shuffle_buffer
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Buckets",
+    "Interleaved",
     "Stream",
     "bucket_by_length",
+    "interleave",
     "parallel_map",
     "random_generator",
     "shuffle_buffer",
