@@ -53,7 +53,8 @@ def interleave(
         until: When it ends: "all", "first" or "repeat".
 
     Returns:
-        A sequence (`Interleaved`) if all sources have `__len__` and `__getitem__`, else an iterator.
+        `Interleaved`, a sequence, if all sources have `__len__` and `__getitem__`; otherwise an
+        iterator.
 
     Example:
         >>> Stream(interleave([news, books], [0.7, 0.3]), batch_size=32, shuffle=True)

@@ -30,6 +30,14 @@ class Noisy(Numbered):
         return np.float32(index), random_generator().random()
 
 
+class Augmented(Numbered):
+    """Sample number i has 3 inputs with random numbers of its own, and their sum."""
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        inputs = np.random.default_rng(index).normal(size=3) + random_generator().normal(size=3)
+        return inputs.astype("float32"), np.float32([inputs.sum()])
+
+
 class Failing(Numbered):
     """Raises a KeyError at one sample."""
 
