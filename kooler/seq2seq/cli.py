@@ -39,8 +39,8 @@ Order = Annotated[
     str,
     typer.Option(
         help="The end to write from: l2r (left), r2l (right), mid (both ends to the middle), or "
-        "best (the candidates of all orders, judged by all orders).",
-        metavar="l2r|r2l|mid|best",
+        "best (the candidates of all orders, judged by all orders); fast means mid, standard l2r.",
+        metavar="l2r|r2l|mid|best|fast|standard",
     ),
 ]
 BeamSize = Annotated[
@@ -204,7 +204,7 @@ def generate(
     One title a line:
         kooler generate --run runs/first < texts.txt > titles.txt
     From both ends at once, and fast:
-        kooler generate --run runs/first --order mid --beam-size 1 < texts.txt
+        kooler generate --run runs/first --order fast --beam-size 1 < texts.txt
     The three best titles of each text, with their scores:
         kooler generate --run runs/first --n-best 3 --jsonl < texts.txt
     An empty line gives an empty title.
@@ -237,7 +237,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="An order to measure; several if given several times, all if never.",
-            metavar="l2r|r2l|mid|best",
+            metavar="l2r|r2l|mid|best|fast|standard",
         ),
     ] = None,
     beam_size: BeamSize = 5,

@@ -29,7 +29,7 @@ from kooler.seq2seq.order import (
     tokens_per_step,
 )
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
-from kooler.seq2seq.rules import Rules, check_search
+from kooler.seq2seq.rules import Rules, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, Step, search, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, source_batches
@@ -69,7 +69,7 @@ def generate(
         model: A trained model.
         source: int [B, S] token ids padded with 0, or a list of lists of ids.
         order: "l2r", "r2l", "mid", or "best" for the candidates of all the model's orders scored by
-            all.
+            all.  Presets on the same weights: "fast" is "mid", "standard" is "l2r".
         beam_size: Hypotheses kept open at each step; 1 is greedy.
         n_best: How many targets to return for each source, at most `beam_size`.
         length_penalty: α; 0 prefers short targets, larger values prefer longer ones.
@@ -104,6 +104,7 @@ def generate(
         top_p=top_p,
     )
     check_search(rules, order, n_best, model.orders)
+    order = order_of(order)
     _check_banned(model, banned_tokens)
     rows = id_lists(source, model.source_vocabulary_size)
     banned = np.zeros(model.vocabulary_size, "float32")

@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 from kooler.seq2seq.sizes import POSITIONS
 
+PRESETS = {
+    "fast": "mid",
+    "standard": "l2r",
+}  # names of what an order is good for; "best" is one too
 LARGEST_BEAM = 1000  # memory grows with its square in `mid`; titles stop getting better long before
 
 
@@ -25,18 +29,26 @@ class Rules(NamedTuple):
     top_p: float | None = None
 
 
+def order_of(name: str) -> str:
+    """The order behind a preset: "fast" is `mid`, half the steps; "standard" is `l2r`."""
+    return PRESETS.get(name, name)
+
+
 def check_search(rules: Rules, order: str, n_best: int, orders: Sequence[str]) -> None:
     """Raises ValueError for what no search can do.
 
     Args:
         rules: Of the search.
-        order: "l2r", "r2l", "mid" or "best".
+        order: "l2r", "r2l", "mid", "best", or a preset.
         n_best: How many targets are wanted.
         orders: What the model learned.
     """
-    if order not in (*orders, "best"):
+    if order_of(order) not in (*orders, "best"):
         known = ", ".join((*orders, "best"))
-        raise ValueError(f"`order` must be one of {known}, received order={order!r}.")
+        presets = " and ".join(f"{preset} means {PRESETS[preset]}" for preset in PRESETS)
+        raise ValueError(
+            f"`order` must be one of {known}, received order={order!r}. Of the presets, {presets}."
+        )
     if not 1 <= rules.beam_size <= LARGEST_BEAM:
         raise ValueError(
             f"`beam_size` must be from 1 to {LARGEST_BEAM}, received beam_size={rules.beam_size}. "

@@ -97,6 +97,15 @@ def test_best_ranks_the_candidates_of_all_orders_by_all_orders(model):
         np.testing.assert_allclose(found.log_probs[row, 0], joint[best], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("preset", "order"), [("fast", "mid"), ("standard", "l2r")])
+def test_a_preset_is_another_name_of_an_order(model, preset, order):
+    named = generate(model, SOURCES, order=preset, beam_size=3, n_best=3)
+    plain = generate(model, SOURCES, order=order, beam_size=3, n_best=3)
+
+    np.testing.assert_array_equal(named.ids, plain.ids)
+    np.testing.assert_array_equal(named.scores, plain.scores)
+
+
 def test_limits_and_bans_hold(model):
     found = generate(
         model,
@@ -198,6 +207,8 @@ def test_an_order_that_was_not_learnt_is_refused():
     model = small_model(VOCABULARY, layers=1, orders=("l2r",))
     with pytest.raises(ValueError, match="`order` must be one of l2r, best, received order='mid'"):
         generate(model, SOURCES, order="mid")
+    with pytest.raises(ValueError, match=r"received order=.fast.\. Of the presets, fast means mid"):
+        generate(model, SOURCES, order="fast")
     with pytest.raises(ValueError, match="`order` must be one of l2r, received order='r2l'"):
         score(model, [[6]], [[7]], order="r2l")
 
