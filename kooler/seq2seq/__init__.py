@@ -15,18 +15,28 @@ if TYPE_CHECKING:
     from kooler.seq2seq.generation import Generation, generate
     from kooler.seq2seq.model import Seq2Seq
     from kooler.seq2seq.scoring import score
+    from kooler.seq2seq.synchronous import SynchronousBidirectional
     from kooler.seq2seq.tokenizer import Tokenizer
 
 _HOMES = {
     "Generation": "generation",
     "Seq2Seq": "model",
+    "SynchronousBidirectional": "synchronous",
     "Tokenizer": "tokenizer",
     "export_ctranslate2": "ctranslate2_export",
     "generate": "generation",
     "score": "scoring",
 }
 
-__all__ = ["Generation", "Seq2Seq", "Tokenizer", "export_ctranslate2", "generate", "score"]
+__all__ = [
+    "Generation",
+    "Seq2Seq",
+    "SynchronousBidirectional",
+    "Tokenizer",
+    "export_ctranslate2",
+    "generate",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,8 @@ from kooler.seq2seq.rules import Rules, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, Step, search, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, source_batches
+from kooler.seq2seq.synchronous import SynchronousBidirectional
+from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of, synchronous_search
 from kooler.seq2seq.transformer import Cache
 
 
@@ -69,7 +71,8 @@ def generate(
         model: A trained model.
         source: int [B, S] token ids padded with 0, or a list of lists of ids.
         order: "l2r", "r2l", "mid", or "best" for the candidates of all the model's orders scored by
-            all.  Presets on the same weights: "fast" is "mid", "standard" is "l2r".
+            all; a `SynchronousBidirectional` writes "best" in both directions at once, with half
+            of the beam each.  Presets on the same weights: "fast" is "mid", "standard" is "l2r".
         beam_size: Hypotheses kept open at each step; 1 is greedy.
         n_best: How many targets to return for each source, at most `beam_size`.
         length_penalty: α; 0 prefers short targets, larger values prefer longer ones.
@@ -105,6 +108,8 @@ def generate(
     )
     check_search(rules, order, n_best, model.orders)
     order = order_of(order)
+    if order == "best" and isinstance(model, SynchronousBidirectional):
+        rules = rules._replace(beam_size=2 * half_of(beam_size))
     _check_banned(model, banned_tokens)
     rows = id_lists(source, model.source_vocabulary_size)
     banned = np.zeros(model.vocabulary_size, "float32")
@@ -151,8 +156,10 @@ def hypotheses(
     """
     if banned is None:
         banned = np.zeros(model.vocabulary_size, "float32")
-    names = model.orders if order == "best" else (order,)
     given = (rules, limit or rules.max_length, banned, noise)
+    if order == "best" and isinstance(model, SynchronousBidirectional):
+        return _searched_together(model, source, *given)
+    names = model.orders if order == "best" else (order,)
     proposals = [_searched(model, source, name, *given) for name in names]
     if order != "best":
         return proposals[0]
@@ -225,7 +232,32 @@ def _searched(
 def finished(stream: np.ndarray, log_prob: float, score: float, order: str) -> Hypothesis:
     """A place of a search's pool as a hypothesis."""
     ids = sentence_of(stream[stream != PAD], order)
-    return Hypothesis(tuple(ids.tolist()), float(score), float(log_prob), order)
+    return Hypothesis(tuple(ids.tolist()), float(score), float(log_prob), str(order))
+
+
+def _searched_together(
+    model: SynchronousBidirectional,
+    source: np.ndarray,
+    rules: Rules,
+    limit: int,
+    banned: np.ndarray,
+    noise: np.ndarray | None,
+) -> list[list[Hypothesis]]:
+    """The hypotheses of both directions, written side by side."""
+    key = ("together", rules, noise is not None)
+    function = cached(model, key, lambda: synchronous_search(model, rules))
+    arguments = [source, banned, np.array(limit, "int32")]
+    if noise is not None:
+        arguments.append(noise[..., :1])
+    tokens, log_probs, scores, side = (ops.convert_to_numpy(part) for part in function(*arguments))
+    orders = np.array(DIRECTIONS)[side]
+    return [
+        [
+            finished(*(part[row, place] for part in (tokens, log_probs, scores, orders)))
+            for place in np.flatnonzero(scores[row] > POSSIBLE)
+        ]
+        for row in range(source.shape[0])
+    ]
 
 
 def _search_function(model: Seq2Seq, order: str, rules: Rules) -> Callable[..., Any]:

@@ -13,11 +13,11 @@ no artefact of the junction.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 WIDEST = 3  # tokens that are looked at on either side, or between
 
-Tokens = Sequence[int] | Sequence[str]
+Tokens = Sequence[Any]  # ids or words
 
 
 class Junction(NamedTuple):
@@ -88,7 +88,7 @@ def lacks_in_the_middle(target: Tokens, reference: Tokens) -> bool:
     )
 
 
-def _holds(tokens: Tokens, part: Sequence[object]) -> bool:
+def _holds(tokens: Tokens, part: Tokens) -> bool:
     """Whether `part` stands somewhere in `tokens`, without a gap."""
     starts = range(len(tokens) - len(part) + 1)
     return any(list(tokens[start : start + len(part)]) == list(part) for start in starts)

@@ -68,6 +68,9 @@ class Seq2Seq(keras.Model):
         >>> model.fit({"source": source_ids, "target": target_ids})
     """
 
+    own_settings: tuple[str, ...] = ()  # arguments that a subclass adds
+    own_losses: tuple[str, ...] = ()  # and losses that it reports beside those of the orders
+
     def __init__(
         self,
         source_vocabulary_size: int,
@@ -89,6 +92,7 @@ class Seq2Seq(keras.Model):
         max_length: int = 64,
         **arguments: Any,
     ) -> None:
+        own = {key: arguments.pop(key) for key in self.own_settings}
         super().__init__(name=name, **arguments)
         self._config = {
             "source_vocabulary_size": source_vocabulary_size,
@@ -106,6 +110,7 @@ class Seq2Seq(keras.Model):
             "copy_prior": copy_prior,
             "order_sampling": order_sampling,
             "max_length": max_length,
+            **own,
         }
         _check(self._config)
         self.orders = tuple(orders)
@@ -119,7 +124,8 @@ class Seq2Seq(keras.Model):
         self.dimensions = dimensions_of(size, self._config)
         self._make_layers(dropout, norm)
         self.order_seed = keras.random.SeedGenerator(0)
-        self.trackers = {order: keras.metrics.Mean(name=f"nll_{order}") for order in self.orders}
+        measured = (*self.orders, *self.own_losses)
+        self.trackers = {name: keras.metrics.Mean(name=f"nll_{name}") for name in measured}
         self.build()
 
     def _make_layers(self, dropout: float, norm: str) -> None:
@@ -127,11 +133,14 @@ class Seq2Seq(keras.Model):
         parts = (width, heads, self.dimensions["feedforward"], dropout, norm)
         count = range(self.dimensions["layers"])
         self.encoder = [EncoderLayer(*parts, name=f"encoder_{index}") for index in count]
-        self.decoder = [DecoderLayer(*parts, name=f"decoder_{index}") for index in count]
+        self.decoder = [self._decoder_layer(parts, f"decoder_{index}") for index in count]
         self.dropout = keras.layers.Dropout(dropout)
         self.final_norms: list[keras.layers.LayerNormalization] = []
         if norm == "pre":  # the stream of a pre-norm Transformer leaves its last layer unnormalised
             self.final_norms = [layer_norm("encoder_norm"), layer_norm("decoder_norm")]
+
+    def _decoder_layer(self, parts: tuple[Any, ...], name: str) -> DecoderLayer:
+        return DecoderLayer(*parts, name=name)
 
     def build(self, input_shape: Any = None) -> None:
         """Makes every weight; `__init__` calls it, so a model has its weights before any data."""
@@ -183,11 +192,15 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits [B, R, L, V], and for each layer the attention to the source [B, H, R·L, S].
         """
+        time = self._flat(streams.time)
+        return self._decoded(streams, visible(time, time)[:, None], memory, training)
+
+    def _decoded(
+        self, streams: Layout, mask: Any, memory: Memory, training: bool
+    ) -> tuple[Tensor, list[Tensor]]:
         _check_length("target", streams.inputs.shape[-1])
         shape = ops.shape(streams.inputs)  # [B, R, L]
         flat = (shape[0] * shape[1], shape[2])
-        time = ops.reshape(streams.time, flat)
-        mask = visible(time, time)[:, None]
         x = self._placed(streams.inputs, streams.time, streams.side)
         x = self.dropout.call(ops.reshape(x, (*flat, x.shape[-1])), training=training)
         attention = []
@@ -196,6 +209,11 @@ class Seq2Seq(keras.Model):
             attention.append(weights)
         x = self._final(x, "decoder")
         return self._logits(ops.reshape(x, (*shape, x.shape[-1])), memory), attention
+
+    def _flat(self, field: Tensor) -> Tensor:
+        """A field [B, R, L] of a layout as [B·R, L]."""
+        batch, rows, slots = ops.shape(field)
+        return ops.reshape(field, (batch * rows, slots))
 
     def empty_caches(self, rows: int, slots: int) -> list[Cache]:
         """Caches for `rows` streams of at most `slots` slots."""
@@ -224,13 +242,25 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits [B, R, C, V] and the caches with this step.
         """
+        seen = ops.arange(caches[0].keys.shape[2]) < (time + 1) * inputs.shape[2]
+        return self._stepped(inputs, time, sides, caches, seen, memory)
+
+    def _stepped(
+        self,
+        inputs: Tensor,
+        time: Tensor,
+        sides: tuple[Any, ...],
+        caches: list[Cache],
+        seen: Any,
+        memory: Memory,
+    ) -> tuple[Tensor, list[Cache]]:
         batch, rows, slots = inputs.shape
         side = ops.convert_to_tensor(np.array(sides, "int32"))
         x = self._placed(inputs, ops.full((slots,), time, dtype="int32"), side)
         x = ops.reshape(x, (batch * rows, slots, -1))
         written = []
         for layer, cache, source in zip(self.decoder, caches, memory.layers, strict=True):
-            x, cache = layer.step(x, cache, time * slots, source)
+            x, cache = layer.step(x, cache, time * slots, seen, source)
             written.append(cache)
         x = self._final(x, "decoder")
         return self._logits(ops.reshape(x, (batch, rows, slots, -1)), memory), written
@@ -271,6 +301,7 @@ class Seq2Seq(keras.Model):
                 count = ops.sum(chosen)
                 mean = ops.sum(y_pred["nll"] * chosen) / ops.maximum(count, 1.0)
                 self.trackers[order].update_state(mean, sample_weight=count)
+        weight = y_pred.get("loss_weight", weight)
         return ops.sum(y_pred["loss"] * weight) / ops.maximum(ops.sum(weight), 1.0)
 
     def get_config(self) -> dict[str, Any]:

@@ -315,7 +315,8 @@ def _go_on(beam: Beam, ways: Continuations, time: Tensor, keep_places: bool) -> 
     else:
         log_probs, index = ops.top_k(log_probs, beam_size)
     parent = ops.take_along_axis(ways.parent, index, axis=1)
-    inputs = _rows(ways.tokens, index)
+    alive = (log_probs > POSSIBLE)[..., None]
+    inputs = ops.where(alive, _rows(ways.tokens, index), PAD)  # an empty place reads padding
     return Beam(_extended(beam, ways, index, time), log_probs, inputs), parent
 
 

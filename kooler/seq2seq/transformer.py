@@ -188,14 +188,17 @@ class DecoderLayer(Block):
         x, weights = self.attend_to_source(x, source, training)
         return self.feed_forward(x, training), weights
 
-    def step(self, x: Tensor, cache: Cache, slot: Tensor, source: Source) -> tuple[Tensor, Cache]:
-        """One step, of as many slots as `x` [B·R, Q, D] has, the first of them number `slot`."""
+    def step(
+        self, x: Tensor, cache: Cache, slot: Tensor, seen: Any, source: Source
+    ) -> tuple[Tensor, Cache]:
+        """One step, of as many slots as `x` [B·R, Q, D] has, the first of them number `slot`; it
+        looks at the slots that are `seen`, a mask.
+        """
         query, key, value = self.project(x)
         start = (0, 0, slot, 0)
         cache = Cache(
             ops.slice_update(cache.keys, start, key), ops.slice_update(cache.values, start, value)
         )
-        seen = ops.arange(cache.keys.shape[2]) < slot + x.shape[1]
         x = self.attend_to_self(x, query, cache.keys, cache.values, seen, False)
         x, _ = self.attend_to_source(x, source, False)
         return self.feed_forward(x, False), cache

@@ -1,0 +1,90 @@
+"""Search in both directions at once, half of the beam each way.
+
+It is the loop of `search.py` on twice as many rows: row 2b writes sentence b from the left, row
+2b + 1 from the right, each with a beam of K/2 (rounded up), a pool of its own and the same rules.
+In a step the hypothesis of rank i on one side sees the one of rank i on the other; a finished
+hypothesis leaves its beam, so both are always open.  Where one side has fewer than i open
+hypotheses, the other goes on alone.
+
+The search of a sentence ends when both sides are done: with `early_stopping` when each has finished
+K/2 hypotheses, else when no open hypothesis of either can enter its pool.  The K of both sides are
+ranked by the same normalised score; a winner from the right is read backwards.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from kooler.core.compiled import compiled
+from kooler.core.types import Tensor
+from kooler.seq2seq.order import START_TAGS
+from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.search import search, steps_of
+from kooler.seq2seq.shapes import in_its_precision
+from kooler.seq2seq.synchronous import SynchronousBidirectional
+from kooler.seq2seq.transformer import Cache
+
+DIRECTIONS = ("l2r", "r2l")
+
+
+def synchronous_search(
+    model: SynchronousBidirectional, rules: Rules
+) -> Callable[..., tuple[Any, ...]]:
+    """The search as one compiled function.
+
+    Args:
+        model: A trained model.
+        rules: Of the search.
+
+    Returns:
+        A function of sources int32 [B, S], banned tokens float32 [V], the longest target int32 and,
+        for samples, uniform numbers [steps, B, K, 1].  It returns streams int32 [B, K, slots], their log-probabilities
+        and scores [B, K], best first, and the index in `DIRECTIONS` of each.
+    """
+    each = half_of(rules.beam_size)
+    slots = steps_of(rules.max_length, 1)
+    tags = np.array([START_TAGS[direction] for direction in DIRECTIONS], "int32")  # [2, 1]
+
+    def function(
+        source: Tensor, banned: Tensor, limit: Tensor, noise: Tensor | None = None
+    ) -> tuple[Any, ...]:
+        batch = source.shape[0]
+        memory = model.encode(source)
+
+        def step(caches: list[Cache], inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+            paired = ops.reshape(inputs, (batch, 2 * each, 1))
+            logits, caches = model.step_together(paired, time, caches, memory)
+            log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+            return ops.reshape(log_probs, (2 * batch, each, 1, -1)), caches
+
+        caches = model.empty_caches(batch * 2 * each, slots)
+        start = ops.tile(ops.convert_to_tensor(tags), (batch, 1))
+        if noise is not None:
+            noise = ops.reshape(noise, (noise.shape[0], 2 * batch, each, 1))
+        halved = rules._replace(beam_size=each)
+        pool = search(step, caches, start, halved, banned=banned, noise=noise, limit=limit)
+        return _ranked(pool.tokens, pool.log_probs, pool.scores, batch)
+
+    return compiled(in_its_precision(model, function), model.variables)
+
+
+def half_of(beam_size: int) -> int:
+    """Hypotheses of each direction."""
+    return (beam_size + 1) // 2
+
+
+def _ranked(tokens: Tensor, log_probs: Tensor, scores: Tensor, batch: int) -> tuple[Any, ...]:
+    """The hypotheses [2B, K/2] of both sides as those [B, K] of a sentence, best first."""
+    count, slots = 2 * tokens.shape[1], tokens.shape[2]
+    ranked, places = ops.top_k(ops.reshape(scores, (batch, count)), count)
+    places = ops.cast(places, "int32")
+    streams = ops.reshape(tokens, (batch, count, slots))
+    wide = ops.broadcast_to(places[..., None], (batch, count, slots))
+    return (
+        ops.take_along_axis(streams, wide, axis=1),
+        ops.take_along_axis(ops.reshape(log_probs, (batch, count)), places, axis=1),
+        ranked,
+        places // (count // 2),
+    )
