@@ -76,6 +76,9 @@ class Batches:
         seed: Decides the order, together with the number of the epoch.
         maximum_shapes: How many shapes there may be.
 
+    Attributes:
+        spool: The pairs.
+
     Raises:
         ValueError: If an argument is out of range, or a batch cannot hold the longest pair.
 
@@ -93,7 +96,7 @@ class Batches:
     ) -> None:
         if seed < 0:
             raise ValueError(f"`seed` must be at least 0, received seed={seed}.")
-        self._spool = spool
+        self.spool = spool
         self._seed = seed
         self._buckets = buckets(spool, batch_tokens, maximum_shapes)
         self._epoch = -1
@@ -101,13 +104,13 @@ class Batches:
 
     def __getitem__(self, update: int) -> dict[str, Ids]:
         """The batch of an update: "source" and "target", int32 (rows, length), 0 pads."""
-        if index(update) < 0:
-            raise IndexError(f"updates count from 0, received update={update}")
-        epoch, position = divmod(index(update), self.updates_per_epoch)
-        self._deal(epoch)
-        shape, pairs = self._order[position]
-        source, target = padded(self._spool, pairs, shape)
+        shape, pairs = self._dealt(update)
+        source, target = padded(self.spool, pairs, shape)
         return {"source": source, "target": target}
+
+    def pairs(self, update: int) -> Ids:
+        """The numbers of the pairs of an update, in the order of the batch's rows."""
+        return self._dealt(update)[1]
 
     @property
     def updates_per_epoch(self) -> int:
@@ -125,13 +128,20 @@ class Batches:
         sizes = [
             b.batches * b.shape.rows * (b.shape.source + b.shape.target) for b in self._buckets
         ]
-        return 1 - self._spool.counts.tokens / sum(sizes)
+        return 1 - self.spool.counts.tokens / sum(sizes)
 
     def summary(self) -> str:
         """Updates, shapes and padding on one line."""
         updates = counted(self.updates_per_epoch, "update")
         shapes = counted(len(self.shapes), "shape")
         return f"{updates} an epoch, {shapes}, {100 * self.padding:.0f} % padding"
+
+    def _dealt(self, update: int) -> tuple[Shape, Ids]:
+        if index(update) < 0:
+            raise IndexError(f"updates count from 0, received update={update}")
+        epoch, position = divmod(index(update), self.updates_per_epoch)
+        self._deal(epoch)
+        return self._order[position]
 
     def _deal(self, epoch: int) -> None:
         """Shuffles the pairs of each bucket, deals them out, and shuffles the batches."""

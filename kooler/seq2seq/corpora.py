@@ -16,6 +16,7 @@ from kooler.seq2seq.corpus_files import (
     keep_standard_input,
 )
 from kooler.seq2seq.counted import counted
+from kooler.seq2seq.distillation import distilled
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.settings import Settings
 from kooler.seq2seq.spool import Spool
@@ -140,11 +141,16 @@ def _spool(
     tell: Callable[[str], None],
 ) -> Spool:
     report = Report()
+    pairs: Iterator[Pair] = _pairs(settings, data, kind, report)
+    fingerprint = data[kind]["fingerprint"] + tokenizer.fingerprint
+    if kind == "train" and settings.teacher:
+        pairs = distilled(pairs, settings.teacher)
+        fingerprint += f" taught by {settings.teacher}"
     spool = Spool.build(
         run.data_path / kind,
-        _pairs(settings, data, kind, report),
+        pairs,
         tokenizer.encode_batch,
-        fingerprint=data[kind]["fingerprint"] + tokenizer.fingerprint,
+        fingerprint=fingerprint,
         vocabulary_size=tokenizer.size,
         source_length=settings.source_length,
         target_length=settings.target_length,

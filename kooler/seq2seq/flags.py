@@ -60,6 +60,8 @@ def _metavar(entry: Field[Any], hint: Any) -> str:
         return str(rule[1].removeprefix("one of ").replace(", ", "|"))
     if hint == tuple[str, ...]:
         return "l2r,r2l,mid"
+    if str in get_args(hint):
+        return "DIRECTORY"
     return "NUMBER" if float in get_args(hint) or hint is float else "COUNT"
 
 

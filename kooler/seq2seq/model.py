@@ -58,6 +58,7 @@ class Seq2Seq(keras.Model):
         norm: "post" (layer normalisation after each part) or "pre".
         label_smoothing: ε, the share of the loss that is spread over all tokens.
         copy_prior: Whether the scores see which tokens the source contains.
+        r_drop: α of R-Drop (see `call`); 0 does without.
         order_sampling: "all": every target in every order, each step; "one": in one, drawn at
             random.
         max_length: The longest target that `generate` writes unless told otherwise.
@@ -88,6 +89,7 @@ class Seq2Seq(keras.Model):
         norm: str = "post",
         label_smoothing: float = 0.1,
         copy_prior: bool = False,
+        r_drop: float = 0.0,
         order_sampling: str = "all",
         max_length: int = 64,
         **arguments: Any,
@@ -108,6 +110,7 @@ class Seq2Seq(keras.Model):
             "norm": norm,
             "label_smoothing": label_smoothing,
             "copy_prior": copy_prior,
+            "r_drop": r_drop,
             "order_sampling": order_sampling,
             "max_length": max_length,
             **own,
@@ -116,6 +119,7 @@ class Seq2Seq(keras.Model):
         self.orders = tuple(orders)
         self.label_smoothing = label_smoothing
         self.copy_prior = copy_prior
+        self.r_drop = r_drop
         self.norm = norm
         self.order_sampling = order_sampling
         self.max_length = max_length
@@ -268,18 +272,33 @@ class Seq2Seq(keras.Model):
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """The losses of a batch.
 
+        With R-Drop a batch is put through twice in training, with different dropout, and the two
+        distributions p and q of every slot are drawn together:
+
+            loss  ←  loss + α/2 · [KL(p‖q) + KL(q‖p)] / 2
+
+        Liang et al., "R-Drop", 2021, https://arxiv.org/abs/2106.14448 (half of its sum, so that
+        the scale stays that of one pass).
+
         Args:
             inputs: "source" int32 [B, S] and "target" int32 [B, T], 0 pads, no EOS.
             training: Whether dropout is on and `order_sampling` applies.
 
         Returns:
-            "nll", "loss" and "weight", each float32 [B, R, L], and "order", int32 [B, R].
+            "nll", "loss" and "weight", each float32 [B, R, L], and "order", int32 [B, R]; B is
+            twice the batch with R-Drop.
         """
+        order = self._orders(ops.shape(inputs["source"])[0], training)
+        twice = bool(training and self.r_drop)
+        if twice:
+            inputs = {name: doubled(ids) for name, ids in inputs.items()}
+            order = order if order.shape[0] == 1 else doubled(order)
         source, target = inputs["source"], inputs["target"]
-        order = self._orders(ops.shape(source)[0], training)
         streams = layout(ops.cast(target, "int32")[:, None, :], order)
         logits, _ = self.decode(streams, self.encode(source, training), training)
         nll, loss = self._token_losses(logits, streams.targets)
+        if twice:
+            loss = loss + self.r_drop / 2 * difference(logits)
         present = ops.any(ops.not_equal(source, PAD), axis=-1)[:, None, None]
         weight = ops.where(present, streams.weight, 0.0)
         order = ops.broadcast_to(order, ops.shape(nll)[:2])
@@ -363,6 +382,18 @@ class Seq2Seq(keras.Model):
         return found[:, None, None, :]
 
 
+def doubled(rows: Tensor) -> Tensor:
+    """A batch, twice."""
+    return ops.concatenate([rows, rows], axis=0)
+
+
+def difference(logits: Tensor) -> Tensor:
+    """The mean of both divergences between the two passes [2B, R, L, V], for each: [2B, R, L]."""
+    first, second = ops.split(ops.log_softmax(ops.cast(logits, "float32"), axis=-1), 2, axis=0)
+    apart = (ops.exp(first) - ops.exp(second)) * (first - second)
+    return doubled(ops.sum(apart, axis=-1) / 2)
+
+
 def reserved_mask(size: int) -> np.ndarray:
     """float32 [V]: 1 for the reserved ids that are never written; only EOS is."""
     mask = np.zeros(size, "float32")
@@ -403,6 +434,8 @@ def _check(config: dict[str, Any]) -> None:
             "`copy_prior` needs one vocabulary for source and target, received "
             f"target_vocabulary_size={config['target_vocabulary_size']}. Leave it out to share."
         )
+    if config["r_drop"] < 0:
+        raise ValueError(f"`r_drop` must be at least 0, received r_drop={config['r_drop']}.")
     dimensions_of(config["size"], config)
 
 

@@ -3,12 +3,23 @@
 import contextlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
+from kooler.optimizers import EMA, WeightAverage
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.schedule import WarmupSchedule
 from kooler.seq2seq.settings import Settings
+from kooler.seq2seq.synchronous import SynchronousBidirectional
+
+# the settings that are arguments of the network under the same name
+NETWORK = (
+    *("size", "layers", "width", "heads", "feedforward", "norm"),
+    *("dropout", "label_smoothing", "copy_prior", "r_drop"),
+)
+ONE_STREAM = ("orders", "order_sampling")
+TWO_STREAMS = ("fusion", "fusion_weight", "leaky", "loss_on")
 
 
 def build_model(settings: Settings, vocabulary_size: int) -> Seq2Seq:
@@ -21,26 +32,22 @@ def build_model(settings: Settings, vocabulary_size: int) -> Seq2Seq:
         vocabulary_size: Number of token ids of sources and targets, the reserved ones included.
     """
     with _precision(settings.precision), _seeded(settings.seed):
-        return Seq2Seq(
-            vocabulary_size,
-            size=settings.size,
-            orders=settings.orders,
-            layers=settings.layers,
-            width=settings.width,
-            heads=settings.heads,
-            feedforward=settings.feedforward,
-            dropout=settings.dropout,
-            norm=settings.norm,
-            label_smoothing=settings.label_smoothing,
-            copy_prior=settings.copy_prior,
-            order_sampling=settings.order_sampling,
-            max_length=settings.target_length,
-        )
+        if settings.architecture == "synchronous":
+            return SynchronousBidirectional(vocabulary_size, **_settings_of(settings, TWO_STREAMS))
+        return Seq2Seq(vocabulary_size, **_settings_of(settings, ONE_STREAM))
+
+
+def _settings_of(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    chosen = {name: getattr(settings, name) for name in (*NETWORK, *names)}
+    return {**chosen, "max_length": settings.target_length}
 
 
 def build_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
-    """Builds the optimizer of some settings: AdamW, which without weight decay is Adam."""
-    return keras.optimizers.AdamW(
+    """Builds the optimizer of some settings: AdamW, which without weight decay is Adam.
+
+    Beside it, a synchronous model has an average of its weights, which writes its other streams.
+    """
+    optimizer = keras.optimizers.AdamW(
         WarmupSchedule(
             settings.learning_rate, settings.warmup, settings.schedule, settings.updates
         ),
@@ -50,6 +57,9 @@ def build_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
         epsilon=1e-8,
         global_clipnorm=settings.clipnorm or None,
     )
+    if settings.architecture == "synchronous" and not settings.leaky:
+        return WeightAverage(optimizer, EMA(0.999, warmup=True))
+    return optimizer
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 from kooler.seq2seq.sizes import SIZES, dimensions_of, sizes_in_words
 
 ORDERS = ("l2r", "r2l", "mid")
+SYNCHRONOUS = ("l2r", "r2l")  # what two streams write
 LONGEST = 4000  # tokens; the model knows 4096 positions
 VOCABULARY = 8000
 SMALLEST_VOCABULARY = {"bpe": 263, "characters": 263, "words": 8}  # one piece to learn, see there
@@ -88,12 +89,44 @@ class Settings:
         "from both ends to the middle.",
         _some_orders(),
     )
+    architecture: str = _setting(
+        "transformer",
+        "One stream in any order, or two streams at once, l2r and r2l, which see each other.",
+        _one_of("transformer", "synchronous"),
+    )
+    fusion: str = _setting(
+        "tanh",
+        "How a synchronous stream takes up the other one.",
+        _one_of("tanh", "linear", "gate"),
+    )
+    fusion_weight: float = _setting(
+        0.1, "Weight of the other stream, for tanh and linear.", _at_least(0)
+    )
+    leaky: bool = _setting(
+        False, "Show the true title on the other side: a counter-example, see the leak meter."
+    )
+    loss_on: str = _setting(
+        "gold",
+        "Learn the true titles only, or also what the model wrote on the other side.",
+        _one_of("gold", "both"),
+    )
+    decode_every: int = _setting(
+        5, "Epochs after which a synchronous model writes its other streams anew.", _at_least(1)
+    )
     norm: str = _setting(
         "post", "Layer normalisation after or before each block.", _one_of("post", "pre")
     )
     dropout: float = _setting(0.1, "Share of activations dropped in training.", _share())
     label_smoothing: float = _setting(
         0.1, "Share of the probability that the target spreads over the vocabulary.", _share()
+    )
+    r_drop: float = _setting(
+        0.0,
+        "R-Drop: weight of the difference between two passes with different dropout.",
+        _at_least(0),
+    )
+    teacher: str | None = _setting(
+        None, "Run directory of a model whose titles are learned instead of the true ones."
     )
     copy_prior: bool = _setting(
         False, "Raise the scores of tokens that occur in the source, by learned amounts."
@@ -172,6 +205,8 @@ class Settings:
             value = _converted(getattr(self, entry.name), hints[entry.name])
             object.__setattr__(self, entry.name, value)
             _check_value(entry, value, hints[entry.name])
+        if self.architecture == "synchronous" and self.orders == ORDERS:  # the default
+            object.__setattr__(self, "orders", SYNCHRONOUS)
         _check_together(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -279,6 +314,21 @@ def _check_together(settings: Settings) -> None:
         raise ValueError(
             f"`warmup` must be below `updates` with schedule=cosine, received "
             f"warmup={settings.warmup}, updates={settings.updates}. Shorten the warm-up."
+        )
+    if settings.architecture == "synchronous" and settings.orders != SYNCHRONOUS:
+        raise ValueError(
+            f"`orders` must be l2r,r2l with architecture=synchronous, received "
+            f"orders={_shown(settings.orders)}. Leave it out."
+        )
+    if settings.leaky and settings.architecture != "synchronous":
+        raise ValueError(
+            f"`leaky` needs architecture=synchronous, received "
+            f"architecture={settings.architecture}. One stream has no other side."
+        )
+    if settings.r_drop and not settings.dropout:
+        raise ValueError(
+            f"`r_drop` compares two passes with different dropout, received "
+            f"r_drop={settings.r_drop}, dropout={settings.dropout}. Raise `dropout`."
         )
     smallest = SMALLEST_VOCABULARY[settings.tokenizer]
     if settings.vocabulary_size < smallest:

@@ -34,7 +34,7 @@ import numpy as np
 from keras import ops
 
 from kooler.core.types import Tensor
-from kooler.seq2seq.model import Memory, Seq2Seq
+from kooler.seq2seq.model import Memory, Seq2Seq, difference, doubled
 from kooler.seq2seq.order import ORDERS, Layout, layout, visible
 from kooler.seq2seq.reserved_ids import EOS, PAD
 from kooler.seq2seq.synchronous_layer import FUSIONS, Seen, SynchronousDecoderLayer, swapped
@@ -60,8 +60,8 @@ class SynchronousBidirectional(Seq2Seq):
     Example:
         >>> model = SynchronousBidirectional(1000)
         >>> model.compile(keras.optimizers.Adam(1e-3))
-        >>> model.fit({"source": source_ids, "target": target_ids})                 # first pass
-        >>> decoded = decode_both(model, source_ids)                               # and second
+        >>> model.fit({"source": source_ids, "target": target_ids})  # the first pass
+        >>> decoded = decode_both(model, source_ids)  # and the second
         >>> model.fit({"source": source_ids, "target": target_ids, **decoded})
         >>> generate(model, source_ids, order="best", beam_size=4)
     """
@@ -141,8 +141,8 @@ class SynchronousBidirectional(Seq2Seq):
 
         Args:
             inputs: "source" int32 [B, S] and "target" int32 [B, T], 0 pads, no EOS; and, in the
-                second pass, "decoded_l2r" and "decoded_r2l" [B, T] with what the model wrote,
-                in the order of reading.
+                second pass, "decoded_l2r" and "decoded_r2l" [B, T′] with what the model wrote, in
+                the order of reading.
             training: Whether dropout is on.
 
         Returns:
@@ -150,12 +150,16 @@ class SynchronousBidirectional(Seq2Seq):
         """
         if not self.leaky and DECODED[0] not in inputs:
             return super().call(inputs, training)
+        twice = bool(training and self.r_drop)
+        if twice:
+            inputs = {name: doubled(ids) for name, ids in inputs.items()}
         targets, order, gold = self._pairs(inputs)
         streams = layout(targets, order)
         memory = self.encode(inputs["source"], training)
-        nll, loss = self._token_losses(
-            self.decode_together(streams, memory, training)[0], streams.targets
-        )
+        logits, _ = self.decode_together(streams, memory, training)
+        nll, loss = self._token_losses(logits, streams.targets)
+        if twice:
+            loss = loss + self.r_drop / 2 * difference(logits)
         present = ops.any(ops.not_equal(inputs["source"], PAD), axis=-1)[:, None, None]
         weight = ops.where(present, streams.weight, 0.0)
         parts = {"nll": nll, "loss": loss, "weight": weight * gold}
@@ -166,13 +170,13 @@ class SynchronousBidirectional(Seq2Seq):
 
     def _pairs(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Targets [B, R, T], the index [1, R] of each row's order, and [1, R, 1] what is true."""
-        target = ops.cast(inputs["target"], "int32")
+        given = [inputs[name] for name in ("target", *DECODED) if name in inputs]
+        target, *decoded = _equally_wide([ops.cast(ids, "int32") for ids in given])
         left, right = ORDERS.index("l2r"), ORDERS.index("r2l")
         if self.leaky:
             rows, order, gold = [target, target], [left, right], [1, 1]
         else:
-            decoded_l2r, decoded_r2l = (ops.cast(inputs[name], "int32") for name in DECODED)
-            rows = [target, decoded_l2r, decoded_r2l, target]
+            rows = [target, *decoded, target]
             order, gold = [left, left, right, right], [1, 0, 0, 1]
         orders = ops.convert_to_tensor(np.array([order], "int32"))
         true = ops.convert_to_tensor(np.array(gold, "float32")[None, :, None])
@@ -213,6 +217,17 @@ def halves(weight: Tensor) -> tuple[Tensor, Tensor]:
     early, token = 2.0 * slot < count, slot < count
     shown = ops.logical_and(token, ops.logical_not(early))
     return ops.cast(ops.logical_and(token, early), "float32"), ops.cast(shown, "float32")
+
+
+def _equally_wide(rows: list[Tensor]) -> list[Tensor]:
+    """Ids [B, T] padded to the longest T."""
+    widths = [ids.shape[1] for ids in rows]
+    if None in widths:  # TensorFlow may not know them yet; then they must be equal already
+        return rows
+    return [
+        ops.pad(ids, ((0, 0), (0, max(widths) - width)))
+        for ids, width in zip(rows, widths, strict=True)
+    ]
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

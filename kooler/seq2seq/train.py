@@ -21,16 +21,20 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kooler.callbacks import averaged_weights
 from kooler.seq2seq.array_files import check_finite
 from kooler.seq2seq.batches import EvaluationBatch
 from kooler.seq2seq.corpora import Corpora, describe, prepare, with_standard_input
 from kooler.seq2seq.counted import counted
 from kooler.seq2seq.display import Display, Look, Silence, Step
 from kooler.seq2seq.interruption import interruptible
+from kooler.seq2seq.leak_meter import leak_meter
 from kooler.seq2seq.recipe import build_model, build_optimizer
 from kooler.seq2seq.reserved_ids import PAD
 from kooler.seq2seq.run_directory import Checkpoint, RunDirectory
 from kooler.seq2seq.settings import Settings
+from kooler.seq2seq.synchronous import SynchronousBidirectional
+from kooler.seq2seq.two_pass import Rounds, decode_both
 from kooler.seq2seq.weights import arrays_of, assign, named_weights, training_state
 from kooler.seq2seq.writer import Writer
 
@@ -155,6 +159,7 @@ class _Training:
         self.writer = Writer(self.model, data.tokenizer, settings.source_length)
         self.examples = data.dev_pairs(SAMPLE)
         self.progress = self._last_progress()
+        self.rounds = self._rounds()
         self.learning_rate = float(self.model.optimizer.learning_rate)
 
     def to_end(self) -> Outcome:
@@ -184,6 +189,16 @@ class _Training:
             progress.best = math.inf
         return progress
 
+    def _rounds(self) -> Rounds | None:
+        """What a synchronous model has written for the pairs, where it stopped."""
+        if not isinstance(self.model, SynchronousBidirectional) or self.model.leaky:
+            return None
+        spools = {"train": self.data.train.spool, "dev": self.data.dev}
+        every = self.settings.decode_every * self.data.train.updates_per_epoch
+        rounds = Rounds(self.run.data_path, spools, every)
+        rounds.take_up(self.progress.update)
+        return rounds
+
     def _reason_to_end(self) -> str | None:
         settings, progress = self.settings, self.progress
         if progress.update >= settings.updates:
@@ -198,9 +213,10 @@ class _Training:
         """One update, and whatever is due after it."""
         settings, progress = self.settings, self.progress
         began = time.monotonic()
-        batch = self.data.train[progress.update]
+        batch = self._batch()
         seed_torch(settings.seed, progress.update)
         logs = self.model.train_on_batch(batch, return_dict=True)
+        self.losses = logs
         progress.update += 1
         self._show(logs, batch)
         if progress.update % LOG_EVERY == 0:
@@ -210,6 +226,28 @@ class _Training:
         progress.seconds += time.monotonic() - began
         if progress.update % settings.checkpoint_every == 0:
             self._save_checkpoint()
+
+    def _batch(self) -> dict[str, np.ndarray]:
+        """The pairs of the next update, in the second pass with their other streams."""
+        update = self.progress.update
+        if self.rounds and self.rounds.begins(update):
+            self._begin_round(self.rounds)
+        batch = self.data.train[update]
+        if not (self.rounds and self.rounds.is_second_pass):
+            return batch
+        pairs = self.data.train.pairs(update)
+        return {**batch, **self.rounds.beside("train", pairs, len(batch["source"]))}
+
+    def _begin_round(self, rounds: Rounds) -> None:
+        """Writes the other streams anew; what was best alone is no measure for two together."""
+        together = rounds.is_second_pass
+        self.display.note("writing the other side of every pair …")
+        with averaged_weights(self.model):
+            rounds.begin(
+                self.progress.update, lambda rows: decode_both(self.model, rows, together=together)
+            )
+        if not together:
+            self.progress.best, self.progress.stale = math.inf, 0
 
     def _finish(self, reason: str) -> Outcome:
         """Sees to it that the weights to use are the best that there are."""
@@ -270,15 +308,22 @@ class _Training:
             }
         )
         self.display.look(look)
+        if self.settings.architecture == "synchronous":
+            self.display.note(leak_meter(self.losses).sentence() + ".")
 
     def _look(self, averaged: int) -> Look:
         texts = [pair.source for pair in self.examples]
-        written = self.writer.write(texts, order=self.settings.orders[-1], beam_size=1)
+        written = self.writer.write(texts, order=self._order(), beam_size=1)
         titles = [found[0].text for found in written]
         pairs = zip(self.examples, titles, strict=True)
         exact = 100 * sum(pair.target == title for pair, title in pairs) / len(titles)
         update, losses = self.progress.update, self._dev_losses()
         return Look(update, losses, exact, *self.examples[0], titles[0], averaged)
+
+    def _order(self) -> str:
+        """The order that shows what the model can do so far."""
+        together = self.settings.leaky or (self.rounds and self.rounds.is_second_pass)
+        return "best" if together else self.settings.orders[-1]
 
     def _dev_losses(self) -> dict[str, float]:
         """Nats per token on the dev set, by order."""
@@ -286,6 +331,8 @@ class _Training:
         sums, tokens = np.zeros(len(names)), 0
         for batch in self.data.dev_batches():
             pairs = {"source": batch.source, "target": batch.target}
+            if self.rounds and self.rounds.is_second_pass:
+                pairs |= self.rounds.beside("dev", batch.indices, len(batch.source))
             logs = self.model.test_on_batch(pairs, return_dict=True)  # of this batch alone
             count = _token_count(batch)
             sums += count * np.array([float(logs[name]) for name in names])

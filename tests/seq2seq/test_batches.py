@@ -221,3 +221,10 @@ def test_wrong_arguments(spool, arguments, problem):
 def test_updates_count_from_zero(spool):
     with pytest.raises(IndexError, match=r"^updates count from 0, received update=-1$"):
         Batches(spool, batch_tokens=512, seed=0)[-1]
+
+
+def test_the_pairs_of_an_update_are_those_of_its_rows(spool):
+    batches = Batches(spool, batch_tokens=512, seed=3)
+
+    for update in (0, 5, batches.updates_per_epoch):
+        assert list(pairs_of(batches[update], spool)) == batches.pairs(update).tolist()

@@ -193,6 +193,35 @@ def test_the_copy_prior_is_added_to_every_slot():
     np.testing.assert_allclose(with_prior[0][:, ids], expected[:, ids], rtol=1e-5, atol=1e-5)
 
 
+def test_the_difference_of_two_passes_is_the_mean_of_both_divergences():
+    logits = np.random.default_rng(0).standard_normal((4, 2, 3, 5))
+    p, q = np.exp(log_softmax(logits)).reshape(2, 2, 2, 3, 5)
+    expected = ((p * np.log(p / q)).sum(-1) + (q * np.log(q / p)).sum(-1)) / 2
+
+    found = model_module.difference(ops.convert_to_tensor(logits.astype("float32")))
+
+    np.testing.assert_allclose(ops.convert_to_numpy(found), np.tile(expected, (2, 1, 1)), atol=1e-6)
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("sampling", ["all", "one"])
+def test_r_drop_costs_nothing_without_dropout_and_something_with(sampling):
+    losses = {}
+    for dropout, r_drop in ((0.0, 0.0), (0.0, 5.0), (0.3, 5.0)):
+        model = small_model(12, layers=1, dropout=dropout, r_drop=r_drop, order_sampling=sampling)
+        model.compile("sgd")
+        inputs = {"source": SOURCE.repeat(8, 0), "target": TARGET.repeat(8, 0)}
+        parts = model(
+            {name: ops.convert_to_tensor(ids) for name, ids in inputs.items()}, training=True
+        )
+        losses[dropout, r_drop] = ops.convert_to_numpy(model.compute_loss(y_pred=parts))
+        assert parts["nll"].shape[0] == (32 if r_drop else 16)
+
+    if sampling == "all":
+        np.testing.assert_allclose(losses[0.0, 5.0], losses[0.0, 0.0], rtol=1e-6)
+    assert losses[0.3, 5.0] > losses[0.0, 5.0] + 0.1
+
+
 @pytest.mark.compiles
 def test_gradients_do_not_pile_up_between_steps():
     """Two weights with one path: PyTorch would then forget to clear the gradient of one of them."""
@@ -269,6 +298,7 @@ def test_config_makes_an_equal_model_and_weights_travel_by_file(tmp_path):
     ("arguments", "message"),
     [
         ({"size": "huge"}, "`size` must be one of tiny, small, base, received size='huge'"),
+        ({"r_drop": -1.0}, "`r_drop` must be at least 0, received r_drop=-1.0"),
         ({"orders": ()}, "`orders` must name each order at most once and at least one"),
         ({"orders": ("l2r", "l2r")}, "`orders` must name each order at most once"),
         ({"orders": ("left",)}, "`order` must be one of l2r, r2l, mid, received order='left'"),

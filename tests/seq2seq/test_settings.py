@@ -125,3 +125,21 @@ def test_the_end_of_a_cosine_cannot_move():
 
     with pytest.raises(ValueError, match="`updates` was 2000 when the run started"):
         settings.resumed_with({"updates": 3000})
+
+
+def test_two_streams_have_two_orders():
+    assert Settings(architecture="synchronous").orders == ("l2r", "r2l")
+    assert Settings(architecture="synchronous", orders="l2r,r2l").orders == ("l2r", "r2l")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"architecture": "synchronous", "orders": "mid"}, "must be l2r,r2l .* orders=mid. Leave"),
+        ({"leaky": True}, "`leaky` needs architecture=synchronous, .* architecture=transformer"),
+        ({"r_drop": 5.0, "dropout": 0.0}, "`r_drop` compares two passes .* dropout=0.0"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**values)

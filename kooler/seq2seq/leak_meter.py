@@ -1,0 +1,53 @@
+"""The leak meter: does a model that writes from both ends read its answers off the other side?
+
+    together  =  NLL(→ y) + NLL(← y)        nats a token, each beside the other
+    open      =  NLL of a token whose answer is not in sight
+
+Two honest directions need about as much each as one alone, so together is about 2 · open.  A model
+that sees the true target on the other side needs next to nothing from the middle on.  Late in the
+training of such a model the *sum* of both falls below what *one* direction needs: that is no fit,
+it is a leak (Su Jianlin's symptom, https://kexue.fm/archives/6877).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class LeakMeter(NamedTuple):
+    """A reading, in nats per token.
+
+    Attributes:
+        together: The sum of both directions.
+        one: What one direction needs without a leak.
+    """
+
+    together: float
+    one: float
+
+    @property
+    def leaks(self) -> bool:
+        """Whether both directions together need less than one."""
+        return self.together < self.one
+
+    def sentence(self) -> str:
+        """The reading in words."""
+        verdict = "the model reads its answers off the other side" if self.leaks else "no leak"
+        return (
+            f"leak meter: both directions {self.together:.2f}, one {self.one:.2f} nats a token: "
+            f"{verdict}"
+        )
+
+
+def leak_meter(losses: Mapping[str, float], one: float | None = None) -> LeakMeter:
+    """Reads the meter.
+
+    Args:
+        losses: Metrics of a `SynchronousBidirectional`: "nll_l2r", "nll_r2l", "nll_open".
+        one: The loss of a model of one direction, if there is one; else "nll_open" stands for it.
+
+    Example:
+        >>> leak_meter(model.evaluate(data, return_dict=True)).leaks
+    """
+    return LeakMeter(
+        losses["nll_l2r"] + losses["nll_r2l"], losses["nll_open"] if one is None else one
+    )
