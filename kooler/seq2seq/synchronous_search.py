@@ -40,8 +40,9 @@ def synchronous_search(
 
     Returns:
         A function of sources int32 [B, S], banned tokens float32 [V], the longest target int32 and,
-        for samples, uniform numbers [steps, B, K, 1].  It returns streams int32 [B, K, slots], their log-probabilities
-        and scores [B, K], best first, and the index in `DIRECTIONS` of each.
+        for samples, uniform numbers [steps, B, K, 1].  It returns streams int32 [B, K, slots],
+        their log-probabilities and scores [B, K], best first, and the index in `DIRECTIONS` of
+        each.
     """
     each = half_of(rules.beam_size)
     slots = steps_of(rules.max_length, 1)

@@ -48,7 +48,10 @@ def attended(query, key, value, mask):
     return weights / weights.sum(-1, keepdims=True) @ value
 
 
-@pytest.mark.parametrize("fusion", ["tanh", "linear", "gate"])
+SLOW = pytest.mark.compiles  # short on PyTorch
+
+
+@pytest.mark.parametrize("fusion", ["tanh", "linear", pytest.param("gate", marks=SLOW)])
 def test_a_layer_fuses_what_it_sees_of_both_streams(fusion):
     generator = np.random.default_rng(0)
     layer = SynchronousDecoderLayer(4, 2, 8, 0.0, "post", fusion=fusion, fusion_weight=0.3)
@@ -97,6 +100,7 @@ def test_rows_swap_within_their_sentence():
     assert ops.convert_to_numpy(swapped(rows, 2))[:, 0].tolist() == [2, 3, 0, 1, 6, 7, 4, 5]
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("together", [True, False], ids=["no weight", "alone"])
 def test_streams_that_do_not_look_are_an_ordinary_model_to_the_bit(together):
     plain = decoder_of(small_model(12, layers=2, orders=("l2r", "r2l")), together=False)
@@ -106,6 +110,7 @@ def test_streams_that_do_not_look_are_an_ordinary_model_to_the_bit(together):
     np.testing.assert_array_equal(pair(TARGET, OTHER)[0], plain(TARGET, OTHER)[0])
 
 
+@pytest.mark.compiles
 def test_exchanging_the_halves_exchanges_the_results():
     model = small_pair(12, layers=1)
 
@@ -169,7 +174,8 @@ def shown(target, leaky):
     return left, right
 
 
-@pytest.mark.parametrize("length", [5, pytest.param(6, marks=pytest.mark.compiles)])
+@pytest.mark.compiles
+@pytest.mark.parametrize("length", [5, 6])
 def test_true_targets_on_both_sides_show_half_of_the_answers(length):
     target = list(range(RESERVED, RESERVED + length))
     streams = layout(
@@ -185,10 +191,12 @@ def test_true_targets_on_both_sides_show_half_of_the_answers(length):
     assert np.flatnonzero(early).tolist() == [s for s in range(length) if s not in late]
 
 
+@pytest.mark.compiles
 def test_what_the_model_wrote_on_the_other_side_shows_none():
     assert shown([6, 7, 8, 9, 10], leaky=False) == ([], [])
 
 
+@pytest.mark.compiles
 def test_what_follows_the_end_of_the_other_stream_is_not_seen():
     model = small_pair(12, layers=2)
     decoded = decoder_of(model)
@@ -221,7 +229,7 @@ def test_given_the_other_stream_the_probabilities_of_all_targets_sum_to_one():
         np.testing.assert_allclose(np.exp((chosen * slots).sum(1)).sum(), 1.0, atol=2e-6)
 
 
-@pytest.mark.parametrize("fusion", ["tanh", pytest.param("gate", marks=pytest.mark.compiles)])
+@pytest.mark.parametrize("fusion", ["tanh", pytest.param("gate", marks=SLOW)])
 def test_cached_steps_equal_the_full_computation(fusion):
     model, slots = small_pair(12, layers=2, fusion=fusion), 4
     full, written = decoder_of(model)(TARGET[:, :3], OTHER[:, :3])
@@ -248,6 +256,7 @@ def batch(rows=2):
     return {"source": SOURCE.repeat(rows, 0), **words}
 
 
+@pytest.mark.compiles
 def test_the_loss_counts_the_true_side_or_both():
     gold = small_pair(12, layers=1, label_smoothing=0.0)
     both = small_pair(12, layers=1, label_smoothing=0.0, loss_on="both")

@@ -128,10 +128,12 @@ def reference_search(table, rules):
 @pytest.mark.parametrize(
     "rules",
     [
-        Rules(beam_size=2, max_length=5),
+        pytest.param(Rules(beam_size=2, max_length=5), marks=pytest.mark.compiles),
         Rules(beam_size=4, max_length=6, length_penalty=0.6),
         pytest.param(Rules(beam_size=5, max_length=5), marks=pytest.mark.compiles),
-        Rules(beam_size=4, max_length=5, early_stopping=False),
+        pytest.param(
+            Rules(beam_size=4, max_length=5, early_stopping=False), marks=pytest.mark.compiles
+        ),
         pytest.param(Rules(beam_size=40, max_length=3), marks=pytest.mark.compiles),
     ],
     ids=["greedy", "four", "odd", "to the end", "wide"],
@@ -151,6 +153,7 @@ def test_the_compiled_search_is_the_plain_one(rules):
     assert directions == {0, 1}  # either side wins somewhere
 
 
+@pytest.mark.compiles
 def test_the_search_goes_on_until_both_sides_are_done():
     """The left side ends at once, badly; the right side needs three letters, and is far better."""
     table = np.full((STATES, 2, VOCABULARY), -1e9, "float32")
@@ -171,6 +174,7 @@ def test_the_search_goes_on_until_both_sides_are_done():
     np.testing.assert_allclose([first[2], second[2]], np.log([0.97, 0.4]), rtol=1e-5)
 
 
+@pytest.mark.compiles
 def test_without_a_look_at_each_other_a_wide_beam_finds_the_best_of_both():
     model = small_pair(RESERVED + 2, layers=1, seed=1, fusion_weight=0.0)
     source, space = (
@@ -224,6 +228,7 @@ def test_greedy_pairs_are_those_of_the_full_computation():
         np.testing.assert_allclose(found.scores[0, place], value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compiles
 def test_a_source_is_treated_alike_alone_and_among_others():
     model = small_pair(14, layers=1)
     together = generate(model, SOURCES, order="best", beam_size=4, n_best=3)
@@ -249,6 +254,7 @@ def test_samples_depend_on_the_seed_and_an_odd_beam_is_rounded_up():
     assert np.isfinite(first.scores).all()
 
 
+@pytest.mark.compiles
 def test_one_direction_alone_is_written_too():
     model = small_pair(14, layers=1)
     found = generate(model, SOURCES, order="r2l", beam_size=2)
