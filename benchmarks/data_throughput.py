@@ -12,11 +12,13 @@ They are read once through, in batches of 32, by `Stream`, PyTorch's `DataLoader
 `PyDataset` and tf.data, as far as installed. With `--workers 0` each reads in this process;
 otherwise with so many processes, and tf.data with so many threads. All take turns, each round
 beginning with another one. Printed: the median of the samples a second, the interval of all rounds,
-and the ratio of `Stream` to each. The start of the workers counts not: a first pass is read before.
+and the ratio of `Stream` to each. The start of the workers counts not, where they are kept: a first
+pass is read before. PyDataset starts its own for each epoch, as in `fit`.
 """
 
 import argparse
 import importlib.util
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,14 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data_workloads import WORKLOADS
-from kooler.data.stream import Stream
+from benchmarks.data_workloads import WORKLOADS  # no Keras up here: each worker comes by
 
 BATCH = 32
 
 
 def ours(source: Any, workers: int) -> Callable[[], Iterator[Any]]:
     """By `Stream`."""
+    from kooler.data import Stream
+
     stream = Stream(source, batch_size=BATCH, workers=workers)
     return lambda: iter(stream)
 
@@ -48,13 +51,17 @@ def torch_loader(source: Any, workers: int) -> Callable[[], Iterator[Any]]:
 
 
 def grain_loader(source: Any, workers: int) -> Callable[[], Iterator[Any]]:
-    """By grain."""
+    """By grain, whose workers ask for command line flags that somebody must have read."""
     import grain
+    from absl import flags
 
-    dataset = grain.MapDataset.source(source).batch(BATCH).to_iter_dataset()
+    flags.FLAGS.mark_as_parsed()
+    batches = grain.MapDataset.source(source).batch(BATCH)
+    dataset = batches.repeat().to_iter_dataset()
     if workers:
         dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-    return lambda: iter(dataset)
+    endless = iter(dataset)  # a second one would start its workers anew
+    return lambda: itertools.islice(endless, len(batches))
 
 
 def py_dataset(source: Any, workers: int) -> Callable[[], Iterator[Any]]:
