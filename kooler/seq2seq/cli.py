@@ -1,4 +1,4 @@
-"""The command line: `kooler demo`, `kooler train`, `kooler generate`, `kooler evaluate`.
+"""The command line: `kooler demo`, `train`, `generate`, `evaluate`, `serve`.
 
 Wrong input ends with one line on stderr, `kooler: error: …`, never wrapped, and exit code 2.  What
 is wrong is found before Keras is imported where that is possible, and Keras is imported by the
@@ -6,6 +6,7 @@ commands that need it only.  `KOOLER_TRACEBACK=1` shows where an error comes fro
 """
 
 import contextlib
+import importlib.util
 import inspect
 import os
 import shlex
@@ -324,6 +325,50 @@ def _last_order(rows: Sequence[Any]) -> str:
 
 
 @_command
+def serve(
+    run: Run,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for every machine.", metavar="HOST")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", metavar="PORT")] = 8000,
+    beam_sizes: Annotated[
+        str,
+        typer.Option(help="What a request may choose from, with commas.", metavar="COUNT,…"),
+    ] = "5",
+    rows: Annotated[
+        int, typer.Option(help="Most texts that the model reads at once.", metavar="COUNT")
+    ] = 16,
+    queue: Annotated[
+        int, typer.Option(help="Most texts that wait; more are refused.", metavar="COUNT")
+    ] = 256,
+    seconds: Annotated[
+        float, typer.Option(help="Longest time from request to answer.", metavar="SECONDS")
+    ] = 10.0,
+) -> None:
+    """Serves titles over HTTP, with a page where one sees them being written.
+
+    On this machine alone, at http://127.0.0.1:8000:
+        kooler serve --run runs/first
+    Ask it:
+        curl -d '{"text": "…"}' -H 'content-type: application/json' 127.0.0.1:8000/generate
+    For a whole network, greedy or with five hypotheses:
+        kooler serve --run runs/first --host 0.0.0.0 --beam-sizes 1,5
+    """
+    from kooler.seq2seq.serve.limits import Limits
+
+    sizes = _whole_numbers("--beam-sizes", beam_sizes)
+    limits = Limits(beam_sizes=sizes, rows=rows, queue=queue, texts=min(64, queue), seconds=seconds)
+    for size in sizes:
+        _check_search(run, ["best"], beam_size=size, length_penalty=1.0, max_length=None)
+    _check_installed("serve", "starlette", "uvicorn", "prometheus_client")
+    _start_keras()
+    from kooler.seq2seq.serve.server import serve as start
+
+    if error := start(run, host, port, limits, _say):
+        raise error
+
+
+@_command
 def demo(
     language: Annotated[str, typer.Option(help="Language of the briefs.", metavar="en|zh")] = "en",
     run: Annotated[
@@ -382,6 +427,25 @@ def _check_search(
     rules = Rules(beam_size, longest, length_penalty=length_penalty)
     for order in chosen:
         check_search(rules, order, n_best, settings.orders)
+
+
+def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """Numbers with commas between them."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"{option} must be whole numbers with commas, like 1,5, received {text!r}."
+        ) from None
+
+
+def _check_installed(extra: str, *packages: str) -> None:
+    """Raises ValueError for what an optional part of kooler needs and does not find."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"`kooler {extra}` needs {', '.join(missing)}. Install: pip install 'kooler[{extra}]'."
+        )
 
 
 def _start_keras(preferred: str | None = None) -> None:

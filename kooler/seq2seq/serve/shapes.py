@@ -1,0 +1,118 @@
+"""Titles in few fixed shapes: a server that compiles while somebody waits has stopped.
+
+JAX and TensorFlow compile a search for each shape of its arguments and for each of its rules, for
+seconds.  So there are two numbers of rows, one and `rows`, and two lengths of sources, a quarter of
+what the model sees and all of it; texts are padded to the next of them.  The beam sizes are those
+that the server was started with, and the length limit is an argument.  `warm_up` runs every
+combination once.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kooler.seq2seq.generation import Hypothesis, hypotheses, judged
+from kooler.seq2seq.reserved_ids import PAD, RESERVED
+from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.shapes import rounded
+from kooler.seq2seq.watching import Moment, watch
+from kooler.seq2seq.writer import Title, Writer
+
+
+class ShapedWriter:
+    """Writes titles without compiling anything after its warm-up.
+
+    Args:
+        writer: The model and its tokenizer.
+        rows: Most texts of a call.
+        beam_sizes: What a call may choose from.
+    """
+
+    def __init__(self, writer: Writer, rows: int, beam_sizes: Sequence[int]) -> None:
+        self.writer = writer
+        self.beam_sizes = tuple(beam_sizes)
+        self.rows = tuple(sorted({1, rows}))
+        longest = rounded(writer.source_length)
+        self.lengths = tuple(sorted({rounded(longest // 4), longest}))
+        self.orders = writer.model.orders
+        self.max_length = writer.model.max_length
+
+    def write(
+        self, texts: Sequence[str], order: str, beam_size: int, max_length: int
+    ) -> list[list[Title]]:
+        """The titles of each text, best first, as many as its beam found."""
+        ids = [self.writer.encode(text) for text in texts]
+        rules = Rules(beam_size, self.max_length)
+        found = hypotheses(self.writer.model, self._batch(ids), order, rules, limit=max_length)
+        return [
+            self._titles(best) if row else [Title("", 0.0, 0.0, order)]
+            for row, best in zip(ids, found, strict=False)
+        ]
+
+    def grow(
+        self, text: str, order: str, beam_size: int, max_length: int
+    ) -> Iterator[dict[str, Any] | list[Title]]:
+        """The beam after each step, for "best" of one order after the other; the titles at last."""
+        ids = self.writer.encode(text)
+        if not ids:
+            yield [Title("", 0.0, 0.0, order)]
+            return
+        model, source = self.writer.model, self._batch([ids])
+        rules, proposals = Rules(beam_size, self.max_length), []
+        for name in self.orders if order == "best" else (order,):
+            for moment in watch(model, source, name, rules, limit=max_length):
+                yield self._shown(moment)
+            proposals.append([moment.finished])
+        if order == "best":
+            proposals[0] = judged(model, source, proposals, rules, self.max_length)
+        yield self._titles(proposals[0][0])
+
+    def is_cut(self, text: str) -> bool:
+        """Whether the model sees only the beginning of a text."""
+        return len(self.writer.tokenizer.encode(text)) > self.writer.source_length
+
+    def warm_up(self) -> Iterator[None]:
+        """Runs every shape once, with texts of one token; comes back after each."""
+        for beam_size in self.beam_sizes:
+            rules = Rules(beam_size, self.max_length)
+            for length, rows in itertools.product(self.lengths, self.rows):
+                batch = np.full((rows, length), PAD, "int32")
+                batch[:, 0] = RESERVED
+                hypotheses(self.writer.model, batch, "best", rules, limit=1)
+                yield
+            for length, order in itertools.product(self.lengths, self.orders):
+                batch = np.full((1, length), PAD, "int32")
+                batch[:, 0] = RESERVED
+                for _ in watch(self.writer.model, batch, order, rules, limit=1):
+                    pass
+                yield
+
+    def _batch(self, ids: list[list[int]]) -> np.ndarray:
+        """int32 [rows, length], both of the fixed sizes."""
+        rows = next(count for count in self.rows if count >= len(ids))
+        longest = max(map(len, ids))
+        batch = np.full((rows, next(n for n in self.lengths if n >= longest)), PAD, "int32")
+        for row, source in enumerate(ids):
+            batch[row, : len(source)] = source
+        return batch
+
+    def _titles(self, found: Sequence[Hypothesis]) -> list[Title]:
+        decode = self.writer.tokenizer.decode
+        return [Title(decode(ids), score, log_prob, order) for ids, score, log_prob, order in found]
+
+    def _shown(self, moment: Moment) -> dict[str, Any]:
+        decode = self.writer.tokenizer.decode
+        return {
+            "order": moment.order,
+            "step": moment.step,
+            "open": [
+                {"left": decode(left), "right": decode(right), "log_prob": log_prob}
+                for left, right, log_prob in moment.open
+            ],
+            "finished": [
+                {"title": decode(found.ids), "log_prob": found.log_prob}
+                for found in moment.finished
+            ],
+        }

@@ -1,0 +1,103 @@
+"""Fixed shapes: the titles of `Writer.write`, and nothing compiled after the warm-up."""
+
+import keras
+import numpy as np
+import pytest
+
+from kooler.seq2seq.generation import hypotheses
+from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.serve.shapes import ShapedWriter
+from kooler.seq2seq.writer import Writer
+from tests.seq2seq.small_run import small_run
+
+TEXTS = ["The bakery in Toro closes.", "", "Toro", "A long text about nothing " * 5]
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory):
+    return ShapedWriter(Writer.load(small_run(tmp_path_factory.mktemp("run")).path), 4, [2])
+
+
+def test_the_shapes_are_few(writer):
+    assert (writer.rows, writer.lengths) == ((1, 4), (16, 40))
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("order", ["mid", "best"])
+def test_titles_are_those_of_the_writer(writer, order):
+    expected = writer.writer.write(TEXTS, order=order, beam_size=2, n_best=2, max_length=5)
+
+    found = writer.write(TEXTS, order, 2, 5)
+
+    for own, others in zip(found, expected, strict=True):
+        assert [title.text for title in own[:2]] == [title.text for title in others]
+        np.testing.assert_allclose(
+            [title.log_prob for title in own[:2]],
+            [title.log_prob for title in others],
+            rtol=1e-4,
+        )
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("order", ["mid", "best"])
+def test_what_grows_becomes_the_titles(writer, order):
+    (expected,) = writer.write(TEXTS[:1], order, 2, 5)
+
+    *steps, titles = writer.grow(TEXTS[0], order, 2, 5)
+
+    assert [title.text for title in titles] == [title.text for title in expected]
+    names = [step["order"] for step in steps]
+    assert names == sorted(names, key=["l2r", "r2l", "mid"].index)
+    assert set(names) == ({"l2r", "r2l", "mid"} if order == "best" else {"mid"})
+    assert all({"left", "right", "log_prob"} == set(part) for s in steps for part in s["open"])
+
+
+def test_an_empty_text_has_an_empty_title(writer):
+    ((title,),) = writer.grow("", "best", 2, 5)
+
+    assert (title.text, title.log_prob) == ("", 0.0)
+
+
+def test_a_text_that_is_cut_is_known(writer):
+    assert [writer.is_cut(text) for text in TEXTS] == [False, False, False, True]
+
+
+@pytest.mark.compiles
+def test_nothing_is_compiled_after_the_warm_up(writer):
+    for _ in writer.warm_up():
+        pass
+    seen = compilations(writer.writer.model)
+    for order in ("l2r", "best"):
+        writer.write(TEXTS, order, 2, 3)
+        writer.write(TEXTS[:1], order, 2, 7)
+        list(writer.grow(TEXTS[3], order, 2, 4))
+
+    assert compilations(writer.writer.model) == seen
+    if keras.backend.backend() == "torch":  # which compiles nothing at all
+        return
+    planted = np.full((3, 16), 7, "int32")
+    hypotheses(writer.writer.model, planted, "l2r", Rules(2, 8), limit=1)
+    assert compilations(writer.writer.model) != seen
+
+
+def compilations(model):
+    """How often each function of a model was compiled."""
+    return {key: traces(value) for key, value in model.__dict__["_compiled_functions"].items()}
+
+
+def traces(function):
+    parts = function if isinstance(function, tuple) else (function,)
+    return [sizes(part) for part in parts]
+
+
+def sizes(function):
+    """The sizes of the caches that a compiled function closes over."""
+    found = []
+    for cell in getattr(function, "__closure__", None) or ():
+        held = cell.cell_contents
+        for name in ("_cache_size", "experimental_get_tracing_count"):
+            if hasattr(held, name):
+                found.append(getattr(held, name)())
+        if callable(held) and getattr(held, "__closure__", None):
+            found += sizes(held)
+    return found
