@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
 CORE = {"keras", "numpy"}
-EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "formats", "export", "plots")
+EXTRAS_IN_USE = ("jax", "torch", "tensorflow", "seq2seq", "formats", "export", "plots", "serve")
 MODULE_OF = {"scikit_learn": "sklearn", "pillow": "PIL", "backports.zstd": "backports"}
 
 

@@ -1,5 +1,6 @@
 """The command line: it teaches, it complains in one line, and it does what it says."""
 
+import importlib.util
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from kooler.seq2seq.measure import Measured
 from kooler.seq2seq.settings import Settings
 from tests.seq2seq.small_run import SETTINGS, small_run, write_pairs
 
-COMMANDS = ("train", "generate", "evaluate", "demo")
+COMMANDS = ("train", "generate", "evaluate", "serve", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,12 @@ def test_version(capsys):
             ["train", "--run", "x", "--vocabulary-size", "262"],
             "`vocabulary_size` must be at least 26",
         ),
+        (["serve", "--run", "absent"], "`absent` is not a run directory, it has no settings"),
+        (
+            ["serve", "--run", "x", "--beam-sizes", "1;5"],
+            "--beam-sizes must be whole numbers w",
+        ),
+        (["serve", "--run", "x", "--rows", "0"], "`rows` must be at least 1, received 0."),
         (["demo", "--seed", "-1", "--run", "x"], "`seed` must be at least 0, received seed=-1."),
         (["evaluate", "--run", "absent", "--test", "x.tsv"], "`absent` is not a run directory"),
         (["demo", "--language", "fr", "--run", "x"], '`language` must be "en" or "zh", received '),
@@ -138,6 +145,17 @@ def test_a_search_that_is_not_possible_is_refused_before_anything_is_read(
 
     assert complaint(capsys, "generate", *arguments).startswith(message)
     assert complaint(capsys, "evaluate", "--test", "absent", *arguments).startswith(message)
+
+
+def test_what_the_server_needs_and_does_not_find_is_told(run, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    absent = ("starlette", "uvicorn")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in absent else find(n))
+    monkeypatch.setattr(cli, "_start_keras", unexpected)
+
+    assert complaint(capsys, "serve", "--run", run.path) == (
+        "`kooler serve` needs starlette, uvicorn. Install: pip install 'kooler[serve]'."
+    )
 
 
 def test_more_titles_than_hypotheses_are_refused(run, capsys):

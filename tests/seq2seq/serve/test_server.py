@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,23 @@ def test_the_command_serves_a_run_and_ends_with_0(tmp_path):
     assert early in (200, 503)
     assert (status, bool(title)) == (200, True)
     assert (process.returncode, rest) == (0, "kooler: stopped.\n")
+
+
+def test_the_client_of_the_documentation_gets_titles(fake, capsys):
+    page = Path(__file__).parents[3].joinpath("docs", "serve.md").read_text("utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    told = Told()
+
+    def client():
+        assert told.ready.wait(WAIT)
+        try:
+            exec(snippet.replace("http://127.0.0.1:8000", told.address), {})
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    serve("run", "127.0.0.1", 0, Limits(), told.append)
+    thread.join(WAIT)
+
+    assert capsys.readouterr().out == "FIRST TEXT. -2.0\nSECOND TEXT. -2.0\n"
