@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kooler.seq2seq.lines import BadLine, checked_text
+from kooler.seq2seq.corpus_errors import BadLine
+from kooler.seq2seq.lines import checked_text
 from kooler.seq2seq.serve.limits import Limits, Refusal
 
 
