@@ -1,4 +1,4 @@
-"""The command line: `kooler demo`, `train`, `generate`, `evaluate`, `serve`.
+"""The command line: `kooler demo`, `train`, `generate`, `evaluate`, `explain`, `serve`.
 
 Wrong input ends with one line on stderr, `kooler: error: …`, never wrapped, and exit code 2.  What
 is wrong is found before Keras is imported where that is possible, and Keras is imported by the
@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -325,6 +325,40 @@ def _last_order(rows: Sequence[Any]) -> str:
 
 
 @_command
+def explain(
+    run: Run,
+    text: Annotated[
+        str | None,
+        typer.Option(help="The text; the first line of stdin if not given.", metavar="TEXT"),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE")] = Path(
+        "explain.html"
+    ),
+    beam_size: BeamSize = 5,
+    max_length: MaxLength = None,
+) -> None:
+    """Draws how the title of one text is written, as one HTML page.
+
+    Both ends growing, the beams of all orders, and where the model looks:
+        kooler explain --run runs/first --text "…" --output explain.html
+    """
+    from kooler.core.atomic import check_place
+
+    options: dict[str, Any] = {"beam_size": beam_size, "max_length": max_length}
+    _check_search(run, ["best"], beam_size=beam_size, length_penalty=1.0, max_length=max_length)
+    check_place(output)
+    text = _first_line(sys.stdin) if text is None else text
+    _start_keras()
+    from kooler.seq2seq.explain import explain as explained
+    from kooler.seq2seq.explain import write_explanation
+    from kooler.seq2seq.writer import Writer
+
+    with _stopped(lambda: "Nothing was written."):
+        write_explanation(output, explained(Writer.load(run), text, **options))
+    _say(f"`{output}` shows it; open it in a browser.")
+
+
+@_command
 def serve(
     run: Run,
     host: Annotated[
@@ -427,6 +461,12 @@ def _check_search(
     rules = Rules(beam_size, longest, length_penalty=length_penalty)
     for order in chosen:
         check_search(rules, order, n_best, settings.orders)
+
+
+def _first_line(stream: IO[str]) -> str:
+    from kooler.seq2seq.corpus import read_sources
+
+    return next(read_sources(stream, "stdin"), "")
 
 
 def _whole_numbers(option: str, text: str) -> tuple[int, ...]:

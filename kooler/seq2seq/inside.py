@@ -28,11 +28,14 @@ class Stream(NamedTuple):
         ids: int [n + 1], the tokens in the order in which they are written, then EOS.
         probabilities: float [n + 1], of each when it was written.
         attention: float [n + 1, source], where the last decoder layer looked, mean of its heads.
+        back: float [n + 1, n + 1], where it looked among what it has read of the title itself: the
+            start tags, then the tokens as they were written.
     """
 
     ids: np.ndarray
     probabilities: np.ndarray
     attention: np.ndarray
+    back: np.ndarray
 
 
 def look_inside(writer: Writer, source: list[int], target: list[int], order: str) -> Stream:
@@ -47,9 +50,10 @@ def look_inside(writer: Writer, source: list[int], target: list[int], order: str
     function = cached(writer.model, "inside", lambda: _inside_function(writer.model))
     number = np.array([[ORDERS.index(order)]], "int32")
     found = function(_padded(source)[None], _padded(target)[None, None], number)
-    ids, probabilities, attention = (ops.convert_to_numpy(part) for part in found)
+    ids, probabilities, attention, back = (ops.convert_to_numpy(part) for part in found)
     end = len(target) + 1
-    return Stream(ids[:end], probabilities[:end], attention[:end, : len(source)])
+    looks = attention[:end, : len(source)]
+    return Stream(ids[:end], probabilities[:end], looks, back[:end, : end + end % 2])
 
 
 def attention_of(writer: Writer, text: str, title: str, order: str) -> Attention:
@@ -64,6 +68,37 @@ def attention_of(writer: Writer, text: str, title: str, order: str) -> Attention
         weights=weights.tolist(),
         note=say("last layer, mean of its heads, {order}", order=order),
     )
+
+
+def between_of(writer: Writer, text: str, title: str) -> tuple[Attention, tuple[float, float]]:
+    """Where a title that is written from both ends looks in itself.
+
+    Returns:
+        The attention of each token, in the order of reading, to the start tags and to the tokens
+        that were written before it; and which share of its attention to such tokens each end, left
+        and right, gives to those of the other end.
+    """
+    source, target = writer.encode(text), writer.tokenizer.encode(title)
+    stream = look_inside(writer, source, target, "mid")
+    slots = np.arange(len(target))
+    reading = sentence_of(slots, "mid")
+    labels = _labels(writer, stream.ids[: len(target)].tolist())
+    tags, seen = ["⟨left⟩", "⟨right⟩"], stream.back.shape[1] - 2
+    columns = [slot for slot in reading if slot < seen]
+    weights = np.clip(stream.back[reading], 0.0, 1.0)
+    attention = Attention(
+        source_tokens=[*tags, *(labels[slot] for slot in columns)],
+        title_tokens=[labels[slot] for slot in reading],
+        weights=weights[:, [0, 1, *(slot + 2 for slot in columns)]].tolist(),
+        note=say("last layer, mean of its heads, {order}", order="mid"),
+    )
+    back, sides = stream.back[: len(target), 2:], np.arange(seen) % 2
+    return attention, (_crossing(back[0::2], sides == 1), _crossing(back[1::2], sides == 0))
+
+
+def _crossing(weights: np.ndarray, other: np.ndarray) -> float:
+    """The share of weights [slots, tokens] on tokens of the other end; 0 without weights."""
+    return float(weights[:, other].sum() / max(weights.sum(), 1e-9))
 
 
 def growth_of(writer: Writer, text: str, title: str, order: str = "mid") -> Growth:
@@ -92,11 +127,14 @@ def _inside_function(model: Seq2Seq) -> Callable[..., Any]:
 
     def function(source: Tensor, target: Tensor, order: Tensor) -> Any:
         streams = layout(target, order)
-        logits, attention = model.decode(streams, model.encode(source))
+        memory = model.encode(source)
+        logits, attention = model.decode(streams, memory)
         probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
         chosen = ops.take_along_axis(probabilities, streams.targets[..., None], axis=-1)
         looks = ops.mean(ops.cast(attention[-1], "float32"), axis=1)
-        return streams.targets[0, 0], chosen[0, 0, :, 0], looks[0]
+        back = model.looks_back(streams, memory)[-1]
+        back = ops.mean(ops.cast(back, "float32"), axis=1)
+        return streams.targets[0, 0], chosen[0, 0, :, 0], looks[0], back[0]
 
     return compiled(function, model.variables)
 

@@ -30,6 +30,7 @@ from kooler.seq2seq.transformer import (
     DecoderLayer,
     EncoderLayer,
     Source,
+    attend,
     layer_norm,
     sinusoids,
 )
@@ -218,6 +219,23 @@ class Seq2Seq(keras.Model):
         """A field [B, R, L] of a layout as [B·R, L]."""
         batch, rows, slots = ops.shape(field)
         return ops.reshape(field, (batch * rows, slots))
+
+    def looks_back(self, streams: Layout, memory: Memory) -> list[Tensor]:
+        """Where each slot of whole streams looks among the slots up to its own step.
+
+        Returns:
+            For each layer the attention [B·R, H, L, L].
+        """
+        time = self._flat(streams.time)
+        mask = visible(time, time)[:, None]
+        x = self._placed(streams.inputs, streams.time, streams.side)
+        x = ops.reshape(x, (*ops.shape(time), self.dimensions["width"]))
+        attention = []
+        for layer, source in zip(self.decoder, memory.layers, strict=True):
+            query, key, value = layer.project(x)
+            attention.append(attend(query, key, value, mask)[1])
+            x, _ = layer.call(x, mask, source)
+        return attention
 
     def empty_caches(self, rows: int, slots: int) -> list[Cache]:
         """Caches for `rows` streams of at most `slots` slots."""

@@ -12,6 +12,7 @@ from each of `report_scores`, `report_growth`, `report_samples`, `report_attenti
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -71,9 +72,18 @@ def report_html(report: Report) -> str:
     Returns:
         A complete HTML document.
     """
-    template = files("kooler.seq2seq").joinpath("report_template.html").read_text("utf-8")
     with speaking(report.language):
-        places = {**fragments(report), "script_hash": _script_hash(template)}
+        return filled_page(fragments(report))
+
+
+def filled_page(fragments: Mapping[str, str]) -> str:
+    """Fills the template.
+
+    Args:
+        fragments: HTML for each of its places, but for the hash of its script.
+    """
+    template = files("kooler.seq2seq").joinpath("report_template.html").read_text("utf-8")
+    places = {**fragments, "script_hash": _script_hash(template)}
     # In one pass, so that a title with {{braces}} in it stays what it is.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: places[match[1]], template)
 

@@ -14,12 +14,13 @@ SOURCE_COLUMNS = 40  # more source tokens than these are reduced to the ones loo
 CELL, LABEL_LETTERS, LETTER_WIDTH = 22, 16, 7.2
 
 
-def attention_section(attention: Attention | None, language: str) -> str:
+def attention_section(attention: Attention | None, language: str, explanation: str = "") -> str:
     """Explains and draws the attention of one title, with the same in words below.
 
     Args:
         attention: Labels and weights, or nothing.
         language: Value of `lang` for the labels.
+        explanation: What rows and columns are, if the columns are not the source.
 
     Returns:
         HTML, empty if there is nothing.
@@ -48,7 +49,7 @@ def attention_section(attention: Attention | None, language: str) -> str:
         for row, token in enumerate(attention.title_tokens)
     )
     return (
-        f"<p>{_explanation()}{note}{cut}</p>"
+        f"<p>{explanation or _explanation()}{note}{cut}</p>"
         f'<figure>{scroller_start(say("attention matrix"))}<div lang="{language}">'
         f"{attention_picture(attention)}</div></div>"
         '<figcaption class="scale">0 <span class="ramp"></span> '

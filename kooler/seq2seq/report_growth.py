@@ -1,6 +1,6 @@
 """A title that grows from both ends, drawn step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kooler.seq2seq.report_data import Growth, WrittenToken
 from kooler.seq2seq.report_parts import source_text
@@ -23,28 +23,40 @@ def growing_title(growth: Growth | None, language: str) -> str:
     last = len(growth.steps) - 1
     words = any(_is_apart(token) for token, _, _ in _placed(growth) if not token.ends)
     kind = "title words" if words else "title"
-    steps = "".join(
-        f'<li><div class="{kind}" lang="{language}">{"".join(_stage(growth, step))}</div>'
-        f'<p class="caption">{_caption(growth, step)}</p></li>'
+    steps = [
+        f'<div class="{kind}" lang="{language}">{"".join(_stage(growth, step))}</div>'
+        f'<p class="caption">{_caption(growth, step)}</p>'
         for step in range(last + 1)
-    )
+    ]
     note = f" {escape(growth.note)}" if growth.note else ""
     return (
         f"<p>{_explanation()}{note}</p>"
         f"{source_text(growth.source, language)}"
+        f"{player(steps)}"
+        f'<p class="result">{say("The title: ")}<strong lang="{language}" dir="auto">'
+        f"{escape(growth.title)}</strong></p>"
+    )
+
+
+def player(steps: Sequence[str]) -> str:
+    """Shows steps one below the other; the page's script makes them one at a time.
+
+    Args:
+        steps: The HTML of each.
+    """
+    items = "".join(f"<li>{step}</li>" for step in steps)
+    return (
         f'<div class="player" data-player data-play="{say("Play")}" '
         f'data-pause="{say("Pause")}" data-place="{say("{now} of {all}")}">'
         '<div class="controls" hidden>'
         f'<button type="button" data-go="back" aria-label="{say("One step back")}">◂</button>'
         f'<button type="button" data-go="play">{say("Play")}</button>'
         f'<button type="button" data-go="next" aria-label="{say("One step on")}">▸</button>'
-        f'<label>{say("Step")} <input type="range" min="0" max="{last}" value="0" step="1" '
-        f'aria-label="{say("Step")}"></label>'
-        f"<output>{say('{now} of {all}', now=1, all=last + 1)}</output>"
+        f'<label>{say("Step")} <input type="range" min="0" max="{len(steps) - 1}" value="0" '
+        f'step="1" aria-label="{say("Step")}"></label>'
+        f"<output>{say('{now} of {all}', now=1, all=len(steps))}</output>"
         f'<button type="button" data-go="all" aria-pressed="false">{say("All steps")}</button>'
-        f'</div><ol class="steps" aria-live="polite">{steps}</ol></div>'
-        f'<p class="result">{say("The title: ")}<strong lang="{language}" dir="auto">'
-        f"{escape(growth.title)}</strong></p>"
+        f'</div><ol class="steps" aria-live="polite">{items}</ol></div>'
     )
 
 

@@ -1,6 +1,6 @@
 """The page of the report: which sections there are, and in which order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kooler.seq2seq.report_attention import attention_section
 from kooler.seq2seq.report_chart import chart_figures
@@ -10,6 +10,8 @@ from kooler.seq2seq.report_samples import sample_cards
 from kooler.seq2seq.report_scores import headline, score_table
 from kooler.seq2seq.report_text import escape
 from kooler.seq2seq.report_words import page_language, say
+
+Section = tuple[str, str, str]
 
 
 def fragments(report: Report) -> dict[str, str]:
@@ -21,29 +23,49 @@ def fragments(report: Report) -> dict[str, str]:
     Returns:
         HTML for each place of the template by name.
     """
-    sections = [section for section in _sections(report) if section[2]]
+    return places(
+        report.title, report.summary, headline(report.rows), report.language, _sections(report)
+    )
+
+
+def places(
+    title: str, summary: str, headline: str, language: str, sections: Sequence[Section]
+) -> dict[str, str]:
+    """What fills the template.
+
+    Args:
+        title: The heading.
+        summary: A sentence or two below it.
+        headline: HTML above the sections.
+        language: Of the texts, as HTML names it.
+        sections: Name, heading and HTML of each; one without HTML is left out.
+
+    Returns:
+        HTML for each place of the template by name.
+    """
+    shown = [section for section in sections if section[2]]
     return {
-        "page_language": page_language(report.language),
+        "page_language": page_language(language),
         "sections_name": say("Sections"),
-        "title": escape(report.title),
-        "summary": escape(report.summary),
-        "headline": headline(report.rows),
+        "title": escape(title),
+        "summary": escape(summary),
+        "headline": headline,
         "footer": say(
             "Written by kooler. This page holds everything it shows and loads nothing from "
             "anywhere."
         ),
         "navigation": "".join(
-            f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections
+            f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in shown
         ),
         "sections": "\n".join(
             f'<section id="{name}" aria-labelledby="{name}-heading">\n'
             f'<h2 id="{name}-heading">{heading}</h2>\n{body}\n</section>'
-            for name, heading, body in sections
+            for name, heading, body in shown
         ),
     }
 
 
-def _sections(report: Report) -> list[tuple[str, str, str]]:
+def _sections(report: Report) -> list[Section]:
     language = escape(report.language)
     return [
         ("scores", say("Scores"), score_table(report.rows)),

@@ -118,6 +118,29 @@ CHINESE = {
         "注意力矩阵。每个标题词元最关注：{looks}。"
     ),
     "{token} at {source}": "{token} 看 {source}",
+    # One title explained
+    "How a title came about": "一个标题是怎样写成的",
+    "The beam, step by step": "束搜索的每一步",
+    "Between the two ends": "两端之间",
+    "Step {number}": "第 {number} 步",
+    "dropped": "已舍弃",
+    "Written {order}, and judged by {count} orders together: probability {share}.": (
+        "写法：{order}；由 {count} 种顺序共同评判，概率 {share}。"
+    ),
+    "Every step extends each open title by its most probable tokens and keeps the best; bold "
+    "is what becomes the title, faded is what is dropped, ✓ is complete. The number is the "
+    "probability of all that is written.": (
+        "每一步都用最可能的词元扩展每个未完成的标题，并保留最好的几个；粗体将成为标题，"
+        "淡色被舍弃，✓ 表示已写完。数字是全部已写内容的概率。"
+    ),
+    "Of what the left end looks at in the title, {left} is at the right end; of what the right "
+    "end looks at, {right} is at the left end.": (
+        "左端对标题自身的关注有 {left} 落在右端；右端的关注有 {right} 落在左端。"
+    ),
+    "Each row is a token of the title, each column a token of it that was written before, or a "
+    "start tag; the stronger the colour, the more the decoder looked there.": (
+        "每行是标题的一个词元，每列是标题中先写出的词元或起始标记；颜色越深，解码器越关注那里。"
+    ),
     # Curves
     "On the dev set": "开发集",
     "While learning": "训练中",
