@@ -156,6 +156,8 @@ def hypotheses(
     """
     if banned is None:
         banned = np.zeros(model.vocabulary_size, "float32")
+    if order == "best" and isinstance(model, SynchronousBidirectional):
+        rules = rules._replace(beam_size=2 * half_of(rules.beam_size))
     given = (rules, limit or rules.max_length, banned, noise)
     if order == "best" and isinstance(model, SynchronousBidirectional):
         return _searched_together(model, source, *given)
