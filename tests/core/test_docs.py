@@ -11,6 +11,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "accumulate",
+    "bidirectional",
     "callbacks",
     "capture",
     "data",

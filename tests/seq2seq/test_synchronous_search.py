@@ -195,6 +195,7 @@ def test_without_a_look_at_each_other_a_wide_beam_finds_the_best_of_both():
     )
 
 
+@pytest.mark.compiles
 def test_greedy_pairs_are_those_of_the_full_computation():
     """Beam 2 is one hypothesis each way, so the partner never changes."""
     model, limit = small_pair(12, layers=2, max_length=5), 5

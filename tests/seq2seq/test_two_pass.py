@@ -23,6 +23,7 @@ def written(ids):
     return [row[row != 0].tolist() for row in ids]
 
 
+@pytest.mark.compiles
 def test_each_direction_is_written_alone_at_first():
     model = small_pair(14, layers=1)
     decoded = decode_both(model, SOURCES)
