@@ -5,6 +5,7 @@ In order, in bounded memory, and never silent:
 - At most `2 * count` results are computed ahead of the one that is asked for.
 - An exception is raised where its result was due, with the traceback of the worker as its cause.
 - A worker that dies (killed, out of memory, crashed) is an error, at once.
+- Large arrays come from a process through shared memory, see `handover`.
 
 Processes are spawned on every system.  A forked child inherits the locks of threads that do not
 live in it: of JAX, of TensorFlow, of a thread that writes a log; it works for months and then
@@ -29,6 +30,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kooler.data.handover import discard, make_folder, packed, remove_folder, unpacked
 from kooler.data.portable import dumps
 
 Future = concurrent.futures.Future[Any]
@@ -66,7 +68,8 @@ class Workers:
                 del value
         finally:
             for future in waiting:
-                future.cancel()
+                if not future.cancel():
+                    future.add_done_callback(_discard)
 
     def close(self) -> None:
         """Lets the workers end; `map` would start new ones."""
@@ -75,8 +78,9 @@ class Workers:
 
     def _submit(self, item: Any) -> Future:
         if self._pool is None:
-            self._pool = self._new_pool()
-            self._stop = weakref.finalize(self, _shut_down, self._pool)
+            folder = make_folder() if self.processes else ""
+            self._pool = self._new_pool(folder)
+            self._stop = weakref.finalize(self, _shut_down, self._pool, folder)
         with _interrupts_wait():  # processes start here, and take over that Ctrl-C is held back
             return self._pool.submit(_call if self.processes else self._function, item)
 
@@ -89,14 +93,14 @@ class Workers:
             failed.set_exception(error)
             yield failed
 
-    def _new_pool(self) -> concurrent.futures.Executor:
+    def _new_pool(self, folder: str) -> concurrent.futures.Executor:
         if not self.processes:
             return concurrent.futures.ThreadPoolExecutor(self.count)
         return concurrent.futures.ProcessPoolExecutor(
             self.count,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(self._payload,),
+            initargs=(self._payload, folder),
         )
 
     def _value(self, future: Future) -> Any:
@@ -111,7 +115,7 @@ class Workers:
             ) from error
         if isinstance(value, _Failure):
             value.raise_here()
-        return value
+        return unpacked(value)
 
 
 def portable(function: Callable[[Any], Any]) -> bytes:
@@ -145,19 +149,26 @@ def _interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _shut_down(pool: concurrent.futures.Executor) -> None:
+def _shut_down(pool: concurrent.futures.Executor, folder: str) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
+    remove_folder(folder)
+
+
+def _discard(future: Future) -> None:
+    if not future.cancelled() and future.exception() is None:
+        discard(future.result())
 
 
 # In the worker.
 
 _payload = b""
+_folder = ""
 _function: Callable[[Any], Any] | None = None
 
 
-def _begin(payload: bytes) -> None:
-    global _payload
-    _payload = payload
+def _begin(payload: bytes, folder: str) -> None:
+    global _payload, _folder
+    _payload, _folder = payload, folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -168,6 +179,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
+        remove_folder(_folder)
         os._exit(1)
 
 
@@ -176,7 +188,7 @@ def _call(item: Any) -> Any:
     try:
         if _function is None:
             _function = pickle.loads(_payload)
-        return _function(item)
+        return packed(_function(item), _folder)
     except BaseException as error:
         return _Failure(error)
 

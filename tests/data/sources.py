@@ -38,6 +38,13 @@ class Augmented(Numbered):
         return inputs.astype("float32"), np.float32([inputs.sum()])
 
 
+class Wide(Numbered):
+    """A megabyte a sample."""
+
+    def __getitem__(self, index: int) -> Any:
+        return np.full(2**18, index, "float32")
+
+
 class Failing(Numbered):
     """Raises a KeyError at one sample."""
 
