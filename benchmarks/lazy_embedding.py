@@ -13,6 +13,9 @@ turns in one process, each time some steps, each round beginning with another on
 Printed, in milliseconds of wall time: the median of a step, the median over the rounds of the
 ratios dense / lazy and lazy / SparseAdam, and by how much the process grew at its peak. Dense Adam
 of the largest tables needs three times the memory of the table; `--dense-up-to` leaves it out.
+
+A plain PyTorch step has none of Keras's work around it. On PyTorch, therefore, a second line has
+the update alone: `Lazy.apply` and `SparseAdam.step`, given the same gradients of the same rows.
 """
 
 import argparse
@@ -24,6 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kooler.core.batch import Batch, Rows, applying
 from kooler.layers import SparseEmbedding
 from kooler.optimizers import Lazy
 
@@ -77,6 +81,38 @@ def by_torch(data: Any, rows: int) -> Run:
     return _in_turn(data, step)
 
 
+def updates(data: Any, rows: int, untouched: str) -> dict[str, Run]:
+    """The update of the table alone, on PyTorch, without model, loss and backward pass."""
+    import torch
+
+    ours = keras.Variable(np.zeros((rows, WIDTH), "float32"), name="embeddings")
+    lazy = Lazy(keras.optimizers.Adam(1e-3), "embeddings$", untouched=untouched)
+    lazy.build([ours])
+    theirs = torch.nn.Parameter(torch.zeros(rows, WIDTH))
+    sparse = torch.optim.SparseAdam([theirs], lr=1e-3)
+    ids = [torch.from_numpy(x).flatten() for x, _ in data]
+    gradients = [torch.randn(len(one), WIDTH) for one in ids]
+
+    batches = [Batch(1, rows={id(ours): Rows(*one)}) for one in zip(ids, gradients, strict=True)]
+    tensors = [
+        torch.sparse_coo_tensor(one[None].long(), gradient, theirs.shape, check_invariants=False)
+        for one, gradient in zip(ids, gradients, strict=True)
+    ]
+
+    def step(batch: Any, gradient: Any) -> None:
+        if batch is not None:
+            with torch.no_grad(), applying(batch):
+                lazy.apply([], [])
+            return
+        theirs.grad = gradient
+        sparse.step()
+
+    return {
+        "lazy": _in_turn([(one, None) for one in batches], step),
+        "SparseAdam": _in_turn([(None, one) for one in tensors], step),
+    }
+
+
 def measure(ways: dict[str, Run], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of a step, one number a round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -121,9 +157,13 @@ def compare(rows: int, ids: int, law: str, untouched: str, options: Any) -> None
     ratios = [_ratio(times, "lazy", "SparseAdam")]
     ratios += [_ratio(times, "dense", "lazy")] if "dense" in times else []
     print(f"{rows:>9} rows {ids:>6} ids {law:<8}{untouched:<9} {medians}  {'  '.join(ratios)}")
+    if keras.backend.backend() == "torch":
+        times = measure(updates(data, rows, untouched), options.rounds)
+        medians = "  ".join(f"{name} {np.median(one):8.2f} ms" for name, one in times.items())
+        print(f"{'the update alone:':>41} {medians}  {_ratio(times, 'lazy', 'SparseAdam')}")
 
 
-def _in_turn(data: Any, step: Callable[[Any, Any], float]) -> Run:
+def _in_turn(data: Any, step: Callable[[Any, Any], Any]) -> Run:
     state = {"next": 0}
 
     def run() -> None:
