@@ -26,7 +26,7 @@ In Su Jianlin's series: https://kexue.fm/archives/6869.
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -35,9 +35,10 @@ from kooler.core import compat, selectors
 from kooler.core.batch import Rows
 from kooler.core.conditional import replica_count
 from kooler.core.selectors import Selector
-from kooler.core.table import distinct, read, write
+from kooler.core.table import distinct
 from kooler.core.types import Tensor
-from kooler.optimizers.lazy_rules import Rule, rule_of
+from kooler.optimizers.lazy_rules import rule_of
+from kooler.optimizers.lazy_table import Moment, Table
 from kooler.optimizers.wrapper import OptimizerWrapper
 
 MEANINGS = ("freeze", "decay", "catch_up")
@@ -88,7 +89,7 @@ class Lazy(OptimizerWrapper):
         with compat.untracked():
             self._rule = rule
             self._selector = embeddings
-            self._tables: list[_Table] = []
+            self._tables: list[Table] = []
             self.paths = {}
 
     def row_embeddings(self, model: Any) -> list[Any]:
@@ -126,7 +127,7 @@ class Lazy(OptimizerWrapper):
         scalar = functools.partial(self.add_variable, (), dtype="float32")
         self._decayed = [scalar(name="decayed"), scalar(name="rest")] if decays else []
         with compat.untracked():
-            self._tables = [_Table(self, one, self._rule) for one in self._selected]
+            self._tables = [Table(self, one, self._rule, self.untouched) for one in self._selected]
 
     def update(self, gradients: Sequence[Tensor], variables: Sequence[Any]) -> None:
         """Moves the rows, and lets the inner optimizer move the rest."""
@@ -137,7 +138,7 @@ class Lazy(OptimizerWrapper):
         now = self._now()
         then = self._after_a_step(now)
         for table, part, gradient in zip(tables, parts, clipped[len(others) :], strict=True):
-            self._move(table, Rows(part.ids, gradient), now, then)
+            table.move(Rows(part.ids, gradient), now, then)
         if others:
             self.inner_optimizer.apply(clipped[: len(others)], [v for _, v in others])
         else:
@@ -148,7 +149,7 @@ class Lazy(OptimizerWrapper):
         found = [one for one in self._tables if one.variable is table]
         if self.untouched != "catch_up" or not found:
             return super().look_up(table, ids)
-        return self._present(found[0], ids, self._now())[0]
+        return found[0].present(ids, self._now())[0]
 
     def release(self, reason: str, variables: Sequence[Any]) -> None:
         """Brings whole tables up to date, if they are to catch up."""
@@ -156,7 +157,7 @@ class Lazy(OptimizerWrapper):
             return
         for table in self._tables:
             now = self._now()
-            self._write(table, None, *self._present(table, None, now), now)
+            table.write(None, *table.present(None, now), now)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; layers and variables become regular expressions."""
@@ -170,7 +171,7 @@ class Lazy(OptimizerWrapper):
 
     def _gradients_by_table(
         self, gradients: Sequence[Tensor], variables: Sequence[Any]
-    ) -> tuple[list["_Table"], list[Rows]]:
+    ) -> tuple[list[Table], list[Rows]]:
         """The tables that have a gradient, and it: by distinct rows, or whole, without ids."""
         by_rows = {id(variable): rows for variable, rows in self.touched_rows}
         whole = {id(v): g for g, v in zip(gradients, variables, strict=True)}
@@ -204,127 +205,21 @@ class Lazy(OptimizerWrapper):
             parts = [ops.clip(part, -value, value) for part in parts]
         return [*others, *parts]
 
-    def _now(self) -> "_Now":
+    def _now(self) -> Moment:
         decayed = ops.copy(ops.convert_to_tensor(self._decayed[0])) if self._decayed else None
         count = ops.copy(ops.convert_to_tensor(self.iterations))
-        return _Now(ops.cast(count, "int32"), ops.convert_to_tensor(self.learning_rate), decayed)
+        return Moment(ops.cast(count, "int32"), ops.convert_to_tensor(self.learning_rate), decayed)
 
-    def _after_a_step(self, now: "_Now") -> "_Now":
+    def _after_a_step(self, now: Moment) -> Moment:
         """Counts this step's weight decay: Σ log q, summed so that small terms are not lost."""
         if now.decayed is None:
-            return _Now(now.count + 1, now.rate, None)
+            return Moment(now.count + 1, now.rate, None)
         total, rest = self._decayed
         term = ops.log1p(-now.rate * self.inner_optimizer.weight_decay) - rest
         new = now.decayed + term
         self.assign(rest, (new - now.decayed) - term)
         self.assign(total, new)
-        return _Now(now.count + 1, now.rate, new)
-
-    def _present(
-        self, table: "_Table", ids: Tensor | None, now: "_Now"
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Rows and slots with what the steps since their last touch did to them."""
-        rows, slots = table.read(table.variable, ids), [table.read(s, ids) for s in table.slots]
-        if table.last is None:
-            return self._shrunk(table, ids, rows, now), slots
-        last = _column(table.last, ids)
-        missed = ops.cast(now.count - last, rows.dtype)
-        faded = self._rule.faded(slots, missed)
-        if self.untouched == "decay":
-            return rows, faded
-        rate = ops.cast(_column(table.rate, ids), rows.dtype)
-        keep = 1 - rate * table.weight_decay
-        drift = self._rule.drift(slots, missed, rate, ops.cast(last, rows.dtype), keep)
-        return self._shrunk(table, ids, rows + drift, now), faded
-
-    def _shrunk(self, table: "_Table", ids: Tensor | None, rows: Tensor, now: "_Now") -> Tensor:
-        """After the weight decay of all missed steps: qᵏ, whatever the learning rate did."""
-        if table.decayed is None:
-            return rows
-        return rows * ops.cast(ops.exp(now.decayed - _column(table.decayed, ids)), rows.dtype)
-
-    def _move(self, table: "_Table", part: Rows, now: "_Now", then: "_Now") -> None:
-        """One step of some rows, or, with a whole gradient, of all."""
-        rows, slots = self._present(table, part.ids, now)
-        rate, gradients = (ops.cast(one, rows.dtype) for one in (now.rate, part.gradients))
-        start = rows - rows * table.weight_decay * rate if table.weight_decay else rows
-        count = ops.cast(then.count, rows.dtype)
-        moved, new = self._rule.step(start, slots, gradients, rate, count)
-        if part.ids is None and self.untouched != "catch_up":
-            touched = ops.any(ops.not_equal(gradients, 0), axis=1, keepdims=True)
-            moved = ops.where(touched, moved, rows)
-            if self.untouched == "freeze":
-                new = [ops.where(touched, a, b) for a, b in zip(new, slots, strict=True)]
-        self._write(table, part.ids, moved, new, then)
-
-    def _write(
-        self, table: "_Table", ids: Tensor | None, rows: Tensor, slots: list[Tensor], then: "_Now"
-    ) -> None:
-        """Puts rows and slots back, and notes that they are those after `then.count` steps."""
-        pairs = [(table.variable, rows), *zip(table.slots, slots, strict=True)]
-        notes = (table.last, then.count), (table.rate, then.rate), (table.decayed, then.decayed)
-        # XLA writes in place what nothing reads afterwards: a note, too, must wait for the rows.
-        known = ops.equal(rows[:, 0], rows[:, 0])  # true, unless the row is not a number
-        for variable, value in notes:
-            if variable is not None:
-                held = ops.squeeze(_column(variable, ids), -1)
-                pairs.append((variable, ops.where(known, value, held)))
-        for variable, value in pairs:
-            value = ops.cast(value, variable.dtype)
-            if ids is None:
-                self.assign(variable, value)
-            else:
-                write(variable, ids, value)
-
-
-class _Now(NamedTuple):
-    """A moment of the training: after `count` steps.
-
-    Args:
-        count: int scalar. rate: The learning rate. decayed: Σ log q so far, if weights decay.
-    """
-
-    count: Tensor
-    rate: Tensor
-    decayed: Tensor | None
-
-
-class _Table:
-    """A table, and what is remembered of its rows.
-
-    Args:
-        lazy: Whose it is. variable: [rows, dimension]. rule: What happens to its rows.
-    """
-
-    def __init__(self, lazy: Lazy, variable: Any, rule: Rule) -> None:
-        inner, path = lazy.inner_optimizer, variable.path.replace("/", "_")
-        self.variable = variable
-        self.weight_decay = (inner.weight_decay or 0.0) if compat.decays(inner, variable) else 0.0
-        start = keras.initializers.Constant(rule.start)
-        self.slots = [
-            slot
-            for name in rule.slots
-            for slot in lazy.add_slots([variable], name, initializer=start)
-        ]
-
-        def per_row(name: str, dtype: str, wanted: bool) -> Any:
-            shape = variable.shape[:1]
-            return lazy.add_variable(shape, dtype=dtype, name=f"{path}_{name}") if wanted else None
-
-        catches_up = lazy.untouched == "catch_up"
-        self.last = per_row("last", "int32", rule.fades and lazy.untouched != "freeze")
-        self.rate = per_row("rate", "float32", rule.fades and catches_up)
-        self.decayed = per_row("decayed", "float32", catches_up and self.weight_decay > 0)
-
-    def read(self, variable: Any, ids: Tensor | None) -> Tensor:
-        """Some rows of the table or a slot, or all, wide enough to compute with."""
-        rows = ops.convert_to_tensor(variable) if ids is None else read(variable, ids)
-        return ops.cast(rows, "float32") if variable.dtype in ("float16", "bfloat16") else rows
-
-
-def _column(variable: Any, ids: Tensor | None) -> Tensor:
-    values = ops.convert_to_tensor(variable) if ids is None else read(variable, ids)
-    return ops.expand_dims(values, -1)
+        return Moment(now.count + 1, now.rate, new)
 
 
 def _looks_up(layer: Any) -> bool:
