@@ -7,7 +7,6 @@ commands that need it only.  `KOOLER_TRACEBACK=1` shows where an error comes fro
 
 import contextlib
 import importlib.util
-import inspect
 import os
 import shlex
 import sys
@@ -18,7 +17,8 @@ from typing import IO, Annotated, Any
 import typer
 
 from kooler import __version__
-from kooler.seq2seq.flags import with_settings
+from kooler.seq2seq.flags import registered, with_settings
+from kooler.seq2seq.harvest.commands import app as corpus
 from kooler.seq2seq.interruption import terminable
 from kooler.seq2seq.memory import is_out_of_memory
 
@@ -68,6 +68,9 @@ app = typer.Typer(
 )
 
 
+app.add_typer(corpus, short_help="Makes pairs of texts and titles from what you have.")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
@@ -98,9 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
     """Registers a command whose help keeps the lines of the docstring as they are."""
-    first, *others = inspect.cleandoc(function.__doc__ or "").split("\n\n")
-    text = "\n\n".join([first, *("\b\n" + paragraph for paragraph in others)])
-    return app.command(help=text, short_help=first)(function)
+    return registered(app, function)
 
 
 def _version(wanted: bool) -> None:

@@ -23,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -102,6 +103,7 @@ def read_pairs(
     *,
     skip_bad_lines: bool = False,
     report: Report | None = None,
+    columns: Sequence[str] = Pair._fields,
 ) -> Iterator[Pair]:
     """Reads the pairs of one or more files, in order, a few lines in memory at a time.
 
@@ -110,6 +112,7 @@ def read_pairs(
         skip_bad_lines: Whether a bad line is counted in `report` instead of raising.  A file
             that cannot be read to its end, or holds no pair, raises all the same.
         report: Filled while the pairs are taken.
+        columns: The names of source and target where a format has names.
 
     Returns:
         An iterator over the pairs.
@@ -123,7 +126,8 @@ def read_pairs(
         ...     print(target)
     """
     files = corpus_files(paths)
-    return _read_files(files, skip_bad_lines, Report() if report is None else report)
+    counts = Report() if report is None else report
+    return _read_files(files, skip_bad_lines, counts, columns)
 
 
 def read_sources(stream: IO[str] | IO[bytes], name: str = "<input>") -> Iterator[str]:
@@ -164,11 +168,13 @@ def corpus_fingerprint(paths: Paths) -> str:
     return digest.hexdigest()
 
 
-def _read_files(files: Sequence[Path], skip: bool, report: Report) -> Iterator[Pair]:
+def _read_files(
+    files: Sequence[Path], skip: bool, report: Report, columns: Sequence[str]
+) -> Iterator[Pair]:
     for file in files:
         name = shown(file)
         report.files[name] = counts = FileReport()
-        for number, found in _entries(file):
+        for number, found in _entries(file, columns):
             if isinstance(found, Pair):
                 counts.pairs += 1
                 yield found
@@ -179,9 +185,9 @@ def _read_files(files: Sequence[Path], skip: bool, report: Report) -> Iterator[P
         _check_not_empty(name, counts)
 
 
-def _entries(file: Path) -> Iterator[tuple[int, Pair | BadLine]]:
+def _entries(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, Pair | BadLine]]:
     """What is on each line of a file: a pair, or a problem."""
-    lines, parse = _opened(file)
+    lines, parse = _opened(file, columns)
     for number, line in lines:
         try:
             yield number, line if isinstance(line, BadLine) else parse(line)
@@ -189,14 +195,18 @@ def _entries(file: Path) -> Iterator[tuple[int, Pair | BadLine]]:
             yield number, bad
 
 
-def _opened(file: Path) -> tuple[Iterator[tuple[int, Any]], Callable[[Any], Pair]]:
+def _opened(
+    file: Path, columns: Sequence[str]
+) -> tuple[Iterator[tuple[int, Any]], Callable[[Any], Pair]]:
     """The lines of a file by number, and what makes a pair of one."""
     kind = format_of(file)
     if kind in PARQUET:
-        return parquet_rows(file, Pair._fields), _parse_record
+        return parquet_rows(file, columns), partial(_parse_record, columns)
     if kind in COMMA_SEPARATED:
-        return csv_records(file, Pair._fields), _parse_record
-    return numbered_lines(file), _parse_json if kind in JSON_LINES else _parse_tsv
+        return csv_records(file, columns), partial(_parse_record, columns)
+    if kind in JSON_LINES:
+        return numbered_lines(file), partial(_parse_json, columns)
+    return numbered_lines(file), _parse_tsv
 
 
 def _parse_tsv(line: bytes) -> Pair:
@@ -210,16 +220,16 @@ def _parse_tsv(line: bytes) -> Pair:
     return _pair(source, target)
 
 
-def _parse_json(line: bytes) -> Pair:
+def _parse_json(columns: Sequence[str], line: bytes) -> Pair:
     record = _json(line_text(line))
     if not isinstance(record, dict):
         raise BadLine(f"expected a JSON object, found {_json_kind(record)}")
-    return _parse_record(record)
+    return _parse_record(columns, record)
 
 
-def _parse_record(record: Mapping[str, object]) -> Pair:
+def _parse_record(columns: Sequence[str], record: Mapping[str, object]) -> Pair:
     texts = []
-    for name in Pair._fields:
+    for name in columns:
         if name not in record:
             raise BadLine(f'the field "{name}" is missing')
         value = record[name]

@@ -10,6 +10,18 @@ import typer
 from kooler.seq2seq.settings import Settings
 
 
+def registered(app: typer.Typer, function: Callable[..., None]) -> Callable[..., None]:
+    """Makes a function a command whose help keeps the lines of its docstring as they are.
+
+    Args:
+        app: Gets the command.
+        function: Its docstring is the help; the first paragraph stands in the overview too.
+    """
+    first, *others = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    text = "\n\n".join([first, *("\b\n" + paragraph for paragraph in others)])
+    return app.command(help=text, short_help=first)(function)
+
+
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command one option for each field of `Settings`.
 

@@ -14,6 +14,7 @@ PAGES = (
     "bidirectional",
     "callbacks",
     "capture",
+    "corpus",
     "data",
     "gan",
     "gradient_transforms",
