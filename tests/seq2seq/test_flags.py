@@ -50,7 +50,7 @@ def test_every_field_is_an_option_that_settings_understand(run):
         given = run(*arguments)["given"]
 
         assert list(given) == [entry.name]
-        if entry.name not in ("vocabulary_size",):  # 7 is too small for it
+        if entry.name not in ("vocabulary_size", "leaky"):  # 7 is too small; needs two streams
             assert getattr(Settings(**given), entry.name) is not None
 
 
