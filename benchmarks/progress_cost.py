@@ -13,7 +13,8 @@ All four take turns in one process, an epoch each, each round beginning with ano
 bars write is kept in memory, so that no window has to draw it.  Printed, by the clock and in
 processor time: the median of a step, the median over the rounds of the ratio to nothing, and the
 interval in which that lies for 95 % of the bootstrap samples.  A machine that does other things
-moves the clock more than a bar does.
+moves the clock more than a bar does; so the processor time within the methods of `Progress` is
+added up too, and printed as a share of that of the epochs that it showed.
 """
 
 import argparse
@@ -41,6 +42,27 @@ class Screen(io.StringIO):
         return True
 
 
+class Timed(Progress):
+    """Adds up the processor time of the threads that call it."""
+
+    seconds = 0.0
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name in dir(Progress):
+            if name.startswith("on_"):
+                setattr(self, name, self._timed(getattr(self, name)))
+
+    @classmethod
+    def _timed(cls, method: Any) -> Any:
+        def call(*given: Any, **named: Any) -> None:
+            start = time.thread_time()
+            method(*given, **named)
+            cls.seconds += time.thread_time() - start
+
+        return call
+
+
 def model(width: int) -> Any:
     """A compiled model with a metric."""
     keras.utils.set_random_seed(0)
@@ -53,7 +75,7 @@ def model(width: int) -> Any:
 def milliseconds(net: Any, data: Any, way: str) -> tuple[float, float]:
     """By the clock and of the processor, of a step, within one `fit` of one epoch."""
     stream = Screen() if way != "file" else io.StringIO()
-    bar = [Progress(stream=stream)] if way in ("terminal", "file") else []
+    bar = [Timed(stream=stream)] if way in ("terminal", "file") else []
     steps = len(data[0]) // BATCH
     start = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(stream):
@@ -83,6 +105,7 @@ def main() -> None:
     data = random.normal(size=(examples, 64)).astype("float32"), np.ones((examples, 1), "float32")
     net = model(options.width)
     measured(net, (data[0][: 8 * BATCH], data[1][: 8 * BATCH]), 1)  # compiles
+    Timed.seconds = 0.0
     times = measured(net, data, options.rounds)
     print(f"{keras.backend.backend()}: {options.rounds} rounds of {options.steps} steps")
     for kind, clock in enumerate(("by the clock", "of the processor")):
@@ -94,6 +117,8 @@ def main() -> None:
                 f"  {way:9} {median:7.3f} ms a step {clock}; "
                 f"{np.median(ratios):6.3f} times ({low:.3f} to {high:.3f})"
             )
+    shown = times[:, 1:3, 1].sum() * options.steps / 1000
+    print(f"  within Progress: {100 * Timed.seconds / shown:.2f} % of the processor time")
 
 
 if __name__ == "__main__":
