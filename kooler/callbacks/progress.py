@@ -27,6 +27,8 @@ from kooler.callbacks.updates import updates_taken
 from kooler.core import compat
 from kooler.optimizers.group import innermost
 
+SHARE = 0.005  # of the time, that drawing may take
+
 Item = TypeVar("Item")
 
 
@@ -38,7 +40,8 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         metrics: A regular expression; of the logs, what has it in its name is shown. None: all.
-        every: Seconds between two drawings, where they replace each other.
+        every: Seconds between two drawings, where they replace each other; more, if drawing would
+            take more than half a percent of the time. 0 draws before every batch.
         log_every: Seconds between two lines, where they do not.
         per_second: What the speed is counted in: "examples", "batches", or the name of a log that
             counts something up, such as tokens.
@@ -75,6 +78,7 @@ class Progress(keras.callbacks.Callback):
         self.per_second = per_second
         self._stream = stream
         self._screen: Screen | None = None
+        self._cost = 0.0  # seconds of the processor, of the last drawing
         self._totals: dict[str, int] = {}
         self._fitting = False
         self._lock = threading.Lock()
@@ -201,10 +205,14 @@ class Progress(keras.callbacks.Callback):
         self.now.done = batch
         if self._screen is None:
             return
-        pause = self.every if self._screen.in_place else self.log_every
+        pause = self.log_every
+        if self._screen.in_place:
+            pause = self.every and max(self.every, self._cost / SHARE)
         if batch and time.monotonic() - self._drawn >= pause:
+            start = time.thread_time()  # waiting for the device is no work
             self._read()
             self._screen.draw(self.now)
+            self._cost = time.thread_time() - start
             self._drawn = time.monotonic()
 
     def _after(self, phase: str, batch: int, logs: Any) -> None:

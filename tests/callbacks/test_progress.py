@@ -227,3 +227,28 @@ def test_without_rich_a_terminal_is_an_error(
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="`every` must be a number of seconds, received every=-1"):
         Progress(every=-1)
+
+
+def test_drawing_that_is_slow_is_done_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    seconds = iter(range(10**6))
+
+    class Slow:
+        in_place = True
+
+        def draw(self, standing: Any) -> None:
+            drawn.append(standing.done)
+
+        def keep(self, standing: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(progress, "screen_for", lambda stream: Slow())
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(progress.time, "thread_time", iter(np.arange(0, 99, 0.25)).__next__)
+
+    list(Progress(every=1.0).track(range(500)))
+
+    gaps = np.diff(drawn[2:])  # a quarter of a second for each, of 50 seconds
+    assert len(gaps) > 2
+    assert gaps.min() >= 10
