@@ -15,13 +15,13 @@ import pytest
 
 SECONDS = {
     "core": 75,
-    "layers": 150,
-    "optimizers": 160,
+    "layers": 140,
+    "optimizers": 190,
     "steps": 55,
-    "models": 105,
+    "models": 90,
     "data": 30,
-    "callbacks": 65,
-    "seq2seq": 300,
+    "callbacks": 75,
+    "seq2seq": 285,
     "house": 60,  # the tests that lie directly in tests/
 }
 SHARE = {"jax": 1.0, "torch": 0.5, "tensorflow": 1.0}

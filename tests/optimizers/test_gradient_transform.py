@@ -13,29 +13,13 @@ from tests.conftest import BACKEND
 from tests.optimizers.cases import CLIP
 from tests.optimizers.conformance import array, follow_oracle, fresh_variables
 from tests.optimizers.oracles import AdamOracle
+from tests.optimizers.two_layers import compiled, fit
 from tests.toys import TableDescent, Window, serializable
-
-RANDOM = np.random.default_rng(4)
-X = RANDOM.normal(size=(24, 3)).astype("float32")
-Y = (X @ [[1.0], [2.0], [-1.0]]).astype("float32")
 
 
 @serializable
 def doubled(gradients: Any, variables: Any) -> Any:
     return [2 * gradient for gradient in gradients]
-
-
-def compiled(optimizer: Any) -> keras.Model:
-    keras.utils.set_random_seed(3)
-    layers = [keras.layers.Dense(4, name="first"), keras.layers.Dense(1, name="last")]
-    model = keras.Sequential([keras.Input((3,)), *layers])
-    model.compile(optimizer, loss="mse")
-    return model
-
-
-def fit(model: keras.Model) -> keras.Model:
-    model.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
-    return model
 
 
 def test_the_equation() -> None:

@@ -18,25 +18,10 @@ from kooler.optimizers import (
 )
 from tests.optimizers.conformance import Case, array, follow_oracle, fresh_variables, gradients
 from tests.optimizers.oracles import AdamOracle, GroupsOracle, MultiplierOracle, SGDOracle
+from tests.optimizers.two_layers import compiled, fit
 from tests.toys import Nothing, TableDescent, Trail, Window
 
-RANDOM = np.random.default_rng(4)
-X = RANDOM.normal(size=(24, 3)).astype("float32")
-Y = (X @ [[1.0], [2.0], [-1.0]]).astype("float32")
 OPTIMIZERS = keras.optimizers
-
-
-def compiled(optimizer: Any) -> keras.Model:
-    keras.utils.set_random_seed(3)
-    layers = [keras.layers.Dense(4, name="first"), keras.layers.Dense(1, name="last")]
-    model = keras.Sequential([keras.Input((3,)), *layers])
-    model.compile(optimizer, loss="mse")
-    return model
-
-
-def fit(model: keras.Model) -> keras.Model:
-    model.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
-    return model
 
 
 def run(optimizer: Any, steps: int = 3) -> list[np.ndarray]:
