@@ -40,12 +40,18 @@ def observe_compile(observer: Callable[[Any], None]) -> None:
     model's `compile` ends in.  It is replaced once, when the first observer arrives, by a function
     that calls it unchanged.
     """
-    if observer in _compile_observers:
-        return
-    if not _compile_observers:
-        trainer: Any = next(one for one in keras.Model.__mro__ if "compile" in vars(one))
-        trainer.compile = _observed(trainer.compile)
-    _compile_observers.append(observer)
+    _observe_every("compile", _observed)
+    if observer not in _compile_observers:
+        _compile_observers.append(observer)
+
+
+@functools.cache  # once, or each observer would be told twice
+def _observe_every(
+    name: str, observed: Callable[[Callable[..., None]], Callable[..., None]]
+) -> None:
+    """Replaces a method that all Keras models inherit."""
+    trainer: Any = next(one for one in keras.Model.__mro__ if name in vars(one))
+    setattr(trainer, name, observed(getattr(trainer, name)))
 
 
 def _observed(compile_model: Callable[..., None]) -> Callable[..., None]:
@@ -66,9 +72,7 @@ def observe_building(observer: Callable[[Any, Callable[[], Any]], None]) -> None
 
     Relies on: `Trainer._symbolic_build`, which JAX's trainer calls first of all.
     """
-    if not _building_observers:
-        trainer: Any = next(one for one in keras.Model.__mro__ if "_symbolic_build" in vars(one))
-        trainer._symbolic_build = _observed_building(trainer._symbolic_build)
+    _observe_every("_symbolic_build", _observed_building)
     if observer not in _building_observers:
         _building_observers.append(observer)
 
