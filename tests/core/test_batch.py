@@ -109,6 +109,7 @@ def test_losses_over_examples_and_over_pixels_agree_on_the_examples() -> None:
     pixels = denominator("pixels", "mean", ops.zeros((3, 5, 5)), None, None)
 
     assert number(Batch(3, (classes, pixels)).weight) == 3.0
+    assert pixels.per_example == 25
 
 
 def test_losses_that_share_a_mask_share_their_weight() -> None:
