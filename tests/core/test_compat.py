@@ -211,6 +211,7 @@ def test_decays() -> None:
     optimizer = keras.optimizers.SGD(0.1, weight_decay=5.0)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([2.0], name="kernel")
+    optimizer.build([bias, kernel])
 
     assert not compat.decays(optimizer, bias)
     assert compat.decays(optimizer, kernel)
