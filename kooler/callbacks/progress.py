@@ -22,9 +22,10 @@ import numpy as np
 from kooler.callbacks.memory import memory_in_use
 from kooler.callbacks.processes import is_first_process
 from kooler.callbacks.screens import Screen, screen_for
-from kooler.callbacks.standing import Speed, Standing, chosen
+from kooler.callbacks.standing import Standing, chosen
 from kooler.callbacks.updates import updates_taken
 from kooler.core import compat
+from kooler.core.speed import Speed
 from kooler.optimizers.group import innermost
 
 SHARE = 0.005  # of the time, that drawing may take

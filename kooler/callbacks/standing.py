@@ -1,44 +1,11 @@
 """Where a training stands: numbers, and the words for them.
 
-Speed and time left are taken over the last seconds, so that compiling the first step, or a pause,
-counts for a while and not for ever.  Nothing here knows a model or a screen.
+Nothing here knows a model or a screen.
 """
 
 import dataclasses
 import re
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
-
-WINDOW = 30.0  # seconds
-
-
-class Speed:
-    """How fast a count grew in the last seconds.
-
-    Args:
-        clock: Tells the time in seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._past: deque[tuple[float, float]] = deque()
-
-    def see(self, count: float) -> None:
-        """Notes how far the count is."""
-        now = self._clock()
-        if self._past and count < self._past[-1][1]:  # it began anew, say with an epoch
-            self._past.clear()
-        self._past.append((now, count))
-        while len(self._past) > 2 and now - self._past[1][0] > WINDOW:
-            self._past.popleft()
-
-    def per_second(self) -> float | None:
-        """None before the second look."""
-        if len(self._past) < 2 or self._past[-1][0] <= self._past[0][0]:
-            return None
-        (begun, first), (now, last) = self._past[0], self._past[-1]
-        return (last - first) / (now - begun)
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kooler.seq2seq.speed import Speed
+from kooler.seq2seq.speed import TrainingSpeed
 
 PAUSE = 10.0  # seconds between two plain lines, at least
 SHOWN = 400  # characters of a text
@@ -125,7 +125,7 @@ class PlainDisplay:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._speed = Speed(clock)
+        self._speed = TrainingSpeed(clock)
         self._last = clock()
 
     def __enter__(self) -> "PlainDisplay":
@@ -160,7 +160,7 @@ class LiveDisplay:
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._speed = Speed(clock)
+        self._speed = TrainingSpeed(clock)
         self._step: Step | None = None
         self._look: Look | None = None
         self._live = Live(
@@ -211,7 +211,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _figures(step: Step, speed: Speed) -> list[str]:
+def _figures(step: Step, speed: TrainingSpeed) -> list[str]:
     tokens = speed.tokens()
     return [
         f"update {step.update}/{step.updates}",
@@ -222,7 +222,7 @@ def _figures(step: Step, speed: Speed) -> list[str]:
     ]
 
 
-def _left(step: Step, speed: Speed) -> str:
+def _left(step: Step, speed: TrainingSpeed) -> str:
     updates = speed.updates()
     if not updates:
         return "…"

@@ -1,13 +1,12 @@
-"""Speed over the last seconds: compiling a step or a pause counts for a while, not for ever."""
+"""The speed of a training in tokens and in updates."""
 
 import time
-from collections import deque
 from collections.abc import Callable
 
-WINDOW = 30.0  # seconds
+from kooler.core.speed import Speed
 
 
-class Speed:
+class TrainingSpeed:
     """How fast updates and tokens went by in the last seconds.
 
     Args:
@@ -15,28 +14,19 @@ class Speed:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._past: deque[tuple[float, int, int]] = deque()
-        self._tokens = 0
+        self._updates, self._tokens = Speed(clock), Speed(clock)
+        self._seen = 0
 
     def add(self, update: int, tokens: int) -> None:
         """Counts an update."""
-        now = self._clock()
-        self._tokens += tokens
-        self._past.append((now, update, self._tokens))
-        while len(self._past) > 2 and now - self._past[1][0] > WINDOW:
-            self._past.popleft()
+        self._seen += tokens
+        self._updates.see(update)
+        self._tokens.see(self._seen)
 
     def tokens(self) -> float | None:
         """Tokens a second, None before the second update."""
-        return self._rate(2)
+        return self._tokens.per_second()
 
     def updates(self) -> float | None:
         """Updates a second, None before the second update."""
-        return self._rate(1)
-
-    def _rate(self, field: int) -> float | None:
-        if len(self._past) < 2 or self._past[-1][0] <= self._past[0][0]:
-            return None
-        first, last = self._past[0], self._past[-1]
-        return (last[field] - first[field]) / (last[0] - first[0])
+        return self._updates.per_second()

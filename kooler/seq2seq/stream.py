@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from math import isfinite
 from typing import IO, Any, TextIO
 
 from kooler.seq2seq.corpus import read_sources
@@ -82,17 +81,5 @@ def _as_lines(titles: list[Title], count: int) -> str:
 
 
 def _as_json(titles: list[Title]) -> str:
-    records = [
-        {
-            "title": title.text,
-            "score": _number(title.score),
-            "log_prob": _number(title.log_prob),
-            "order": title.order,
-        }
-        for title in titles
-    ]
+    records = [{"title": title.text, **title.facts()} for title in titles]
     return json.dumps({"titles": records}, ensure_ascii=False) + "\n"
-
-
-def _number(value: float) -> float | None:
-    return value if isfinite(value) else None  # JSON knows no infinity

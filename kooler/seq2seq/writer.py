@@ -6,6 +6,7 @@ writer.write(["The bakery in Toro closes."])[0][0].text
 
 import os
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 from kooler.seq2seq.generation import generate
@@ -30,6 +31,12 @@ class Title(NamedTuple):
     score: float
     log_prob: float
     order: str
+
+    def facts(self) -> dict[str, Any]:
+        """What JSON tells beside the text; it knows no infinity, so that is None."""
+        numbers = {"score": self.score, "log_prob": self.log_prob}
+        known = {name: value if isfinite(value) else None for name, value in numbers.items()}
+        return {**known, "order": self.order}
 
 
 class Writer:

@@ -1,11 +1,11 @@
-"""Speed, with a clock that a person can follow."""
+"""TrainingSpeed, with a clock that a person can follow."""
 
-from kooler.seq2seq.speed import Speed
+from kooler.seq2seq.speed import TrainingSpeed
 
 
 def test_speed_is_that_of_the_window():
     now = [0.0]
-    speed = Speed(lambda: now[0])
+    speed = TrainingSpeed(lambda: now[0])
 
     speed.add(1, 100)
     assert speed.tokens() is None
@@ -18,7 +18,7 @@ def test_speed_is_that_of_the_window():
 
 def test_what_is_long_ago_is_forgotten():
     now = [0.0]
-    speed = Speed(lambda: now[0])
+    speed = TrainingSpeed(lambda: now[0])
     speed.add(1, 100)
     for update in range(2, 100):  # after 1000 seconds of waiting, one update a second
         now[0] = 1000.0 + update
@@ -29,7 +29,7 @@ def test_what_is_long_ago_is_forgotten():
 
 
 def test_no_time_between_two_updates_is_no_speed():
-    speed = Speed(lambda: 1.0)
+    speed = TrainingSpeed(lambda: 1.0)
     speed.add(1, 1)
     speed.add(2, 1)
 

@@ -18,7 +18,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from math import isfinite
 from typing import Any
 
 from starlette.applications import Starlette
@@ -223,20 +222,8 @@ def _as_event(name: str, data: dict[str, Any]) -> str:
 
 
 def _result(worker: Worker, job: Job, titles: Sequence[Title]) -> dict[str, Any]:
-    shown = [
-        {
-            "text": title.text,
-            "log_prob": _number(title.log_prob),
-            "score": _number(title.score),
-            "order": title.order,
-        }
-        for title in titles
-    ]
+    shown = [{"text": title.text, **title.facts()} for title in titles]
     return {"titles": shown, "cut": worker.writer.is_cut(job.text)}
-
-
-def _number(value: float) -> float | None:
-    return value if isfinite(value) else None  # JSON knows no infinity
 
 
 def _deadline(limits: Limits) -> float:
