@@ -12,7 +12,7 @@ python   = $(VENV)/bin/python
 pytest   = $(python) tools/run_tests.py $(BACKEND) $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist worksteal)
 versions = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all test-nightly lint format clean
+.PHONY: help demo test test-all test-nightly lint format docs clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -23,6 +23,7 @@ help:  ## show this list
 	@echo 'make test-nightly test the core with the newest Keras, in an environment of its own'
 	@echo 'make lint         check format, style and types'
 	@echo 'make format       put the code into shape'
+	@echo 'make docs         build the pages of docs/ into site/; open site/index.html, no network needed'
 	@echo 'make clean        remove caches and the environment $(VENV)'
 
 demo: $(VENV)/installed-demo
@@ -46,8 +47,12 @@ format: $(VENV)/installed-test
 	$(python) -m ruff format .
 	$(python) -m ruff check --fix .
 
+docs: $(VENV)/installed-test
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet
+	@echo 'kooler: open site/index.html'
+
 clean:
-	rm -rf $(VENV) $(VENV)-nightly .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-nightly site .pytest_cache .mypy_cache .ruff_cache build dist
 
 $(VENV)/installed-demo: $(versions) | some-python
 	@$(PYTHON) tools/environment.py $(VENV) jax,seq2seq

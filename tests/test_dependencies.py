@@ -32,6 +32,7 @@ def test_everything_that_is_tested_with_is_pinned() -> None:
         *extras["seq2seq"],
         *extras["formats"],
         *extras["plots"],
+        *extras["docs"],
         *extras["backends"],
         *extras["dev"],
         *extras["benchmarks"],

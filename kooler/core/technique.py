@@ -72,9 +72,9 @@ class Evaluation:
     """The loss and the gradients of a request.
 
     Args:
-        loss: Scalar, without loss scale. gradients: One per variable that was asked for, scaled as
-        the optimizer expects it. Where the
-            loss does not depend on a variable: zeros on JAX, None on PyTorch and TensorFlow.
+        loss: Scalar, without loss scale.
+        gradients: One per variable that was asked for, scaled as the optimizer expects it.  Where
+            the loss does not depend on a variable: zeros on JAX, None on PyTorch and TensorFlow.
         outputs: The outputs of the model.
         batch: The facts of the batch: examples, weight, touched rows.
         state: New values of `step.state_variables`; None where unchanged.

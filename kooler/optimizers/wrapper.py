@@ -183,8 +183,10 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         """Runs `update()` only where `predicate` holds, also inside of a compiled step.
 
         Args:
-            predicate: Boolean scalar. update: Assigns to the given variables, and to those of this
-            optimizer and the inner ones. variables: The variables of the model that it may change.
+            predicate: Boolean scalar.
+            update: Assigns to the given variables, and to those of this optimizer and the inner
+                ones.
+            variables: The variables of the model that it may change.
         """
         run_if(predicate, update, [*variables, *self.variables])
 

@@ -11,6 +11,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "accumulate",
+    "adding",
     "bidirectional",
     "callbacks",
     "capture",
@@ -18,6 +19,7 @@ PAGES = (
     "data",
     "gan",
     "gradient_transforms",
+    "index",
     "layers",
     "lazy",
     "learning_rates",
@@ -26,8 +28,10 @@ PAGES = (
     "masks",
     "param_groups",
     "reparametrize",
+    "seams",
     "steps",
     "telemetry",
+    "tutorial",
     "weight_average",
 )
 
@@ -52,6 +56,16 @@ def test_the_snippets_about_the_core() -> None:
 
     assert int(np.asarray(names["model"].optimizer.iterations)) == 1
     assert np.flatnonzero(momentum.any(axis=1)).tolist() == [1]
+
+
+def test_the_start_page_shows_the_same_code_in_chinese() -> None:
+    def code(page: str) -> list[str]:
+        text = (DOCS / f"{page}.md").read_text("utf-8")
+        return [
+            re.sub(r"  # .*", "", block) for block in re.findall(r"```\w+\n(.*?)```", text, re.S)
+        ]
+
+    assert code("zh/index") == code("index")
 
 
 @pytest.mark.compiles
