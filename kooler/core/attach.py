@@ -139,6 +139,11 @@ class Attachment:
         """
         return applying(Batch(examples=weight, reported=weight))
 
+    def tables_by_rows(self, optimizer: Any) -> list[Any]:
+        """The tables whose gradients the wrappers in an optimizer take by rows."""
+        within = [one for one in self._by_rows if any(one is w for w in wrappers_in(optimizer))]
+        return [layer.embeddings for layer, _ in _embeddings_of(self._model(), within)]
+
     def refresh(self) -> None:
         """Gives the model what its optimizer and techniques need now, and takes the rest away."""
         model: Any = self._model()

@@ -4,6 +4,7 @@ An embedding of a million rows is touched in a few thousand places by a batch. W
 computes or writes the whole table costs hundreds of times as much as what the batch is about. So:
 
     distinct(rows, table)          each touched row once, its gradients summed
+    chosen(ids, wanted, length)    some of them
     read(variable, ids)            rows of the table, or of a slot that is shaped like it
     write(variable, ids, values)   puts them back, in place
 
@@ -60,6 +61,25 @@ def distinct(rows: Rows, table: Any) -> Rows:
     )
 
 
+def chosen(ids: Tensor, wanted: Tensor, length: int) -> Tensor:
+    """Those rows that are wanted, in the order in which they stand.
+
+    Args:
+        ids: int32 [m]. wanted: Boolean [m].
+        length: Of the table; ids beyond its end are never wanted.
+
+    Returns:
+        int32 [k]; on JAX and TensorFlow [m], and what is left over stands at the end: ids ≥ length.
+    """
+    wanted = ops.logical_and(wanted, ids < length)
+    if keras.backend.backend() == "torch":
+        return ids[wanted]
+    place = ops.arange(ops.shape(ids)[0], dtype="int32")
+    first = ops.argsort(ops.where(wanted, place, place + ops.shape(ids)[0]))
+    found = place < ops.sum(ops.cast(wanted, "int32"))
+    return ops.where(found, ops.take(ids, first, axis=0), length + place)
+
+
 def read(variable: Any, ids: Tensor) -> Tensor:
     """Rows of a variable.
 
@@ -109,12 +129,17 @@ def _distinct_by_torch(rows: Rows) -> Rows:
 
 
 def _write_by_tensorflow(variable: Any, ids: Tensor, values: Tensor) -> None:
-    """Without XLA an id beyond the end is an error: there the last row is written once more."""
+    """Without XLA an id beyond the end is an error: there the last row is written once more.
+
+    Where all are beyond, the last row of the table is, as it was.
+    """
     import tensorflow as tf
 
     found = tf.reduce_sum(tf.cast(ids < variable.shape[0], "int32"))
     inside = tf.minimum(tf.range(tf.shape(ids)[0]), tf.maximum(found - 1, 0))
-    rows = tf.IndexedSlices(tf.gather(values, inside), tf.gather(ids, inside))
+    ids = tf.minimum(tf.gather(ids, inside), variable.shape[0] - 1)
+    values = tf.where(found > 0, tf.gather(values, inside), tf.gather(variable.value, ids))
+    rows = tf.IndexedSlices(values, ids)
     on_every_replica(
         variable,
         lambda own, ids, values: own.scatter_update(tf.IndexedSlices(values, ids)),

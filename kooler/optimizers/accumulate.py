@@ -19,19 +19,26 @@ cuts short is exact as well.
 
 A loss that is reduced by a sum has no nᵢ; there ḡ is the plain sum of the gradients.
 
+Where a wrapper inside takes the gradient of an embedding by rows, it is kept by rows, too
+(`row_window.py`): a batch and a window cost what they touch of the table.
+
 The idea for Keras: Su Jianlin 2019, https://spaces.ac.cn/archives/6794.
 """
 
+import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from kooler.core import attach, compat
 from kooler.core.batch import Batch, applying
-from kooler.core.conditional import sum_over_replicas
+from kooler.core.conditional import replica_count, sum_over_replicas
 from kooler.core.types import Tensor
 from kooler.optimizers.incoming import trained
+from kooler.optimizers.row_window import RowWindow
 from kooler.optimizers.wrapper import OptimizerWrapper
 
 POLICIES = ("apply", "carry", "drop")
@@ -59,6 +66,7 @@ class Accumulate(OptimizerWrapper):
     """
 
     needs_batch: ClassVar[bool] = True
+    passes_rows = True  # `RowWindow` looks after them
 
     def __init__(
         self,
@@ -77,29 +85,34 @@ class Accumulate(OptimizerWrapper):
             )
         self.steps = steps
         self.on_partial = on_partial
+        with compat.untracked():
+            self._model: Callable[[], Any] = lambda: None
+
+    def bind(self, model: Any) -> None:
+        """Hears whose embeddings may be taken by rows."""
+        with compat.untracked():
+            self._model = weakref.ref(model)
 
     def build_slots(self, variables: Sequence[Any]) -> None:
         """The mean gradient of the window so far, what it weighs, and of how many batches it is."""
-        self.trained = trained(variables)
-        self.mean_gradients = [
-            slot
-            for variable in self.trained
-            for slot in self.add_slots([variable], "mean_gradient", dtype=_wide(variable.dtype))
-        ]
+        tables = self._tables_by_rows()
+        self.trained = [v for v in trained(variables) if id(v) not in tables]
+        self.tables = [v for v in variables if id(v) in tables]
+        self.mean_gradients = [self._mean_slot(variable) for variable in self.trained]
         self.weight = self.add_variable((), dtype="float32", name="weight")
         self.waiting = self.add_variable((), dtype="int32", name="waiting")
+        self.windows = [RowWindow(self, one, self._mean_slot(one)) for one in self.tables]
 
     def update(self, gradients: Sequence[Tensor], variables: Sequence[Any]) -> None:
         """Takes the gradients into the window, and steps if that is full."""
         self._gather(dict(zip(map(id, variables), gradients, strict=True)))
-        full = ops.greater_equal(self.waiting, ops.cast(self._steps_now(), "int32"))
-        self.update_if(full, self._step, self.trained)
+        self._step_if(ops.greater_equal(self.waiting, ops.cast(self._steps_now(), "int32")))
 
     def release(self, reason: str, variables: Sequence[Any]) -> None:
         """Applies, drops or keeps a window that is not full; "flush" always applies it."""
         waits = ops.greater(self.waiting, 0)
         if reason == "flush" or (reason == "epoch" and self.on_partial == "apply"):
-            self.update_if(waits, self._step, self.trained)
+            self._step_if(waits)
         elif reason == "epoch" and self.on_partial == "drop":
             self.update_if(waits, self._empty, ())
 
@@ -129,22 +142,77 @@ class Accumulate(OptimizerWrapper):
             new = 0.0 if gradient is None else ops.cast(gradient, mean.dtype)
             change = new if adds_up else ops.cast(share, mean.dtype) * (new - mean)
             self.assign(mean, mean + change)
+        self._gather_rows(gradients, *((1.0, None) if adds_up else (share, total)))
         self.assign(self.weight, total)
         self.assign(self.waiting, self.waiting + 1)
 
-    def _step(self) -> None:
+    def _gather_rows(
+        self, gradients: dict[int, Tensor], share: Tensor, total: Tensor | None
+    ) -> None:
+        """Into the windows of rows; gradients that arrive whole, in a loop of one's own, too."""
+        touched = {id(table): rows for table, rows in self.touched_rows}
+        self._check_expected(touched)
+        for window in self.windows:
+            key = id(window.table)
+            if key in touched:
+                window.add(touched[key], share, total)
+            elif key in gradients:
+                window.add_whole(gradients[key] * replica_count(), share, total)
+
+    def _check_expected(self, touched: dict[int, Any]) -> None:
+        expected = {id(window.table) for window in self.windows}
+        inside = any(wrapper.by_rows for wrapper in attach.wrappers_in(self.inner_optimizer))
+        if inside and not touched.keys() <= expected:
+            raise ValueError(
+                f"The gradients of some embeddings arrive by rows, but {self.name!r} was built "
+                "before it knew its model. Compile the model with it (or call "
+                "`kooler.attach(model)`) before the optimizer is built."
+            )
+
+    def _step_if(self, due: Tensor) -> None:
+        """Steps where the window is due; with a longer list of rows where a short will not do."""
+        sizes = [one.size(self.steps) for one in self.windows]
+        lengths = [one.length for one in self.windows]
+        changed = [*self.trained, *self.tables]
+        if sizes == lengths or keras.backend.backend() == "torch":
+            self.update_if(due, functools.partial(self._step, lengths), changed)
+            return
+        fits = functools.reduce(
+            ops.logical_and,
+            [one.count <= size for one, size in zip(self.windows, sizes, strict=True)],
+        )
+        exceeds = ops.logical_and(due, ops.logical_not(fits))
+        self.update_if(ops.logical_and(due, fits), functools.partial(self._step, sizes), changed)
+        self.update_if(exceeds, functools.partial(self._step, lengths), changed)
+
+    def _step(self, sizes: Sequence[int]) -> None:
         weight = ops.copy(ops.convert_to_tensor(self.weight))
         gradients = [
             ops.cast(mean, variable.dtype)
             for mean, variable in zip(self.mean_gradients, self.trained, strict=True)
         ]
-        with applying(Batch(examples=weight, reported=weight)):
+        pairs = zip(self.windows, sizes, strict=True)
+        rows = {id(one.table): one.rows(size, weight) for one, size in pairs}
+        with applying(Batch(examples=weight, reported=weight, rows=rows)):
             self.inner_optimizer.apply(gradients, self.trained)
         self._empty()
 
     def _empty(self) -> None:
         for state in [*self.mean_gradients, self.weight, self.waiting]:
             self.assign(state, ops.zeros(state.shape, state.dtype))
+        for window in self.windows:
+            window.empty()
+
+    def _mean_slot(self, variable: Any) -> Any:
+        (slot,) = self.add_slots([variable], "mean_gradient", dtype=_wide(variable.dtype))
+        return slot
+
+    def _tables_by_rows(self) -> set[int]:
+        model = self._model()
+        if model is None:
+            return set()
+        tables = attach.attachment_of(model).tables_by_rows(self.inner_optimizer)
+        return {id(table) for table in tables}
 
 
 def _wide(dtype: str) -> str:

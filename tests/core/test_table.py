@@ -11,7 +11,7 @@ from keras import ops
 
 from kooler.core.batch import Rows
 from kooler.core.compiled import compiled
-from kooler.core.table import distinct, read, write
+from kooler.core.table import chosen, distinct, read, write
 from tests.conftest import BACKEND
 
 LENGTH, DIMENSION = 9, 2
@@ -68,6 +68,24 @@ def test_reading_and_writing_touch_these_rows_only() -> None:
     expected = start.copy()
     expected[[0, 3, 8]] *= 10
     np.testing.assert_array_equal(numbers(table), expected)
+
+
+@given(st.lists(st.booleans(), min_size=4, max_size=4))
+def test_chosen_rows_keep_their_order(wanted: list[bool]) -> None:
+    ids = [1, 4, 7, LENGTH + 3]  # the last is none of the table
+    found = chosen(ops.convert_to_tensor(ids, "int32"), ops.convert_to_tensor(wanted), LENGTH)
+
+    kept = [one for one, is_wanted in zip(ids[:3], wanted, strict=False) if is_wanted]
+    assert [one for one in numbers(found) if one < LENGTH] == kept
+    assert numbers(found) == sorted(set(numbers(found)))
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no rows that are left over")
+def test_rows_that_are_all_beyond_the_end_write_nothing() -> None:
+    table = table_of(np.ones((LENGTH, DIMENSION)))
+    write(table, ops.convert_to_tensor([LENGTH, LENGTH + 1]), ops.zeros((2, DIMENSION)))
+
+    assert numbers(table) == [[1.0, 1.0]] * LENGTH
 
 
 def test_a_slot_with_one_entry_per_row() -> None:

@@ -386,7 +386,7 @@ def test_clipping_by_the_global_norm_counts_the_rows() -> None:
 
 
 WRAPPED = {
-    "accumulate": (lambda one: Accumulate(one, 2), "dense"),
+    "accumulate": (lambda one: Accumulate(one, 2), "rows"),
     "clip": (lambda one: GradientTransform(one, transforms.clip_by_global_norm(0.05)), "dense"),
     "average": (lambda one: WeightAverage(one, EMA(0.9)), "rows"),
     "scale": (lambda one: keras.optimizers.LossScaleOptimizer(one, 2.0), "rows"),

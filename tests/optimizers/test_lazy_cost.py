@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from kooler.layers import SparseEmbedding
-from kooler.optimizers import Lazy
+from kooler.optimizers import Accumulate, Lazy
 from tests.conftest import BACKEND
 from tests.core.test_rows import DIMENSION, IDS, LENGTH, SHAPE, Y, equations, step_of, trained
 
@@ -22,9 +22,10 @@ SLOW = [("adam", "freeze"), ("adam", "decay"), ("sgd", "catch_up"), ("adagrad", 
 CASES += [pytest.param(*case, marks=pytest.mark.compiles) for case in SLOW]
 
 
-def one_step(kind: str, untouched: str, **arguments: Any) -> Any:
-    lazy = Lazy(INNER[kind](), "embeddings$", untouched=untouched)
-    return trained(lazy, IDS[:4], **arguments)[0]
+def one_step(kind: str, untouched: str, batches: int = 1, **arguments: Any) -> Any:
+    lazy: Any = Lazy(INNER[kind](), "embeddings$", untouched=untouched)
+    optimizer = lazy if batches == 1 else Accumulate(lazy, batches)
+    return trained(optimizer, IDS[:4], **arguments)[0]
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="reads the program of JAX")
@@ -43,14 +44,30 @@ def test_jax_only_gathers_and_scatters(kind: str, untouched: str) -> None:
     assert instructions <= {"parameter", "fusion", "scatter"}
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "jax", reason="reads the program of JAX")
+def test_jax_accumulates_by_gathers_and_scatters() -> None:
+    """The last condition is for windows of more rows than expected: it takes the whole list."""
+    import jax
+
+    function, state, batch = step_of(one_step("adam", "catch_up", batches=2))
+    outer = list(equations(jax.make_jaxpr(function)(state, batch).jaxpr))
+    usual, _ = [e for e in outer if e.primitive.name == "cond" and _is_long(e)]
+    inner = [e for branch in usual.params["branches"] for e in equations(branch.jaxpr)]
+
+    assert {e.primitive.name for e in outer if _is_long(e)} <= {"gather", "scatter", "cond"}
+    assert {e.primitive.name for e in inner if _is_long(e)} == {"gather", "scatter"}
+
+
 def _is_long(equation: Any) -> bool:
     shapes = [tuple(getattr(v.aval, "shape", ())) for v in [*equation.invars, *equation.outvars]]
     return any(shape[:1] == (LENGTH,) for shape in shapes)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="listens to the operations of PyTorch")
+@pytest.mark.parametrize("batches", [1, 2])
 @pytest.mark.parametrize(("kind", "untouched"), CASES)
-def test_torch_only_gathers_and_scatters(kind: str, untouched: str) -> None:
+def test_torch_only_gathers_and_scatters(kind: str, untouched: str, batches: int) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     used: set[str] = set()
@@ -62,19 +79,22 @@ def test_torch_only_gathers_and_scatters(kind: str, untouched: str) -> None:
                 used.add(function.__name__)
             return result
 
-    model = one_step(kind, untouched)
+    model = one_step(kind, untouched, batches)
     with Listen():
-        model.train_on_batch(IDS[:4], Y[:4])
+        for _ in range(batches):
+            model.train_on_batch(IDS[:4], Y[:4])
 
     assert used <= {f"{n}.default" for n in ("detach", "embedding", "index_select", "index_copy_")}
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="reads the graph of TensorFlow")
+@pytest.mark.parametrize("batches", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "untouched"), CASES)
-def test_tensorflow_only_gathers_and_scatters(kind: str, untouched: str) -> None:
+def test_tensorflow_only_gathers_and_scatters(kind: str, untouched: str, batches: int) -> None:
+    """Of a step of a window, the graph outside of its conditions."""
     import tensorflow as tf
 
-    model = one_step(kind, untouched, jit_compile=False)
+    model = one_step(kind, untouched, batches, jit_compile=False)
     batch = tf.constant(IDS[:4].astype("int32")), tf.constant(Y[:4])
     graph = tf.function(model.train_step).get_concrete_function(batch).graph
     shapes = [t.shape.as_list() for o in graph.get_operations() for t in o.outputs]
