@@ -243,10 +243,13 @@ def copy_decay_exclusions(old: Any, new: Any) -> None:
 
 
 def decays(optimizer: Any, variable: Any) -> bool:
-    """Whether an optimizer that decays weights would decay this one.
+    """Whether an optimizer that decays weights would decay this one, built for it or not.
 
-    Relies on: `BaseOptimizer._use_weight_decay`.
+    Relies on: `BaseOptimizer._use_weight_decay`; since Keras 3.16 that looks up what `build` found
+    by `_is_excluded_from_weight_decay`.
     """
+    if hasattr(optimizer, "_is_excluded_from_weight_decay"):
+        return not optimizer._is_excluded_from_weight_decay(variable)
     return bool(optimizer._use_weight_decay(variable))
 
 

@@ -164,6 +164,7 @@ def _copy(layer: Any, name: str) -> Any:
     copy = type(layer).from_config({**layer.get_config(), "name": name})
     if hasattr(layer, "use_cudnn"):
         copy.use_cudnn = layer.use_cudnn  # Keras does not write it into the config
+    copy.supports_masking = True  # Keras 3.16 warns that it drops the mask, which we carry
     return copy
 
 

@@ -213,8 +213,11 @@ def test_decays() -> None:
     bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([2.0], name="kernel")
     optimizer.build([bias, kernel])
 
+    table = keras.Variable([3.0], name="table")
+
     assert not compat.decays(optimizer, bias)
     assert compat.decays(optimizer, kernel)
+    assert compat.decays(optimizer, table)  # which the optimizer was not built for
 
 
 def test_must_be_finite() -> None:
