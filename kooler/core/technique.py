@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras import ops
@@ -123,8 +123,10 @@ class Plan:
         embeddings: Gives the layers whose tables are to be differentiated row by row, each with
             what reads its rows: see `rows.RowLookups`.
         report: Gives further entries for the logs, once the optimizer has run.
+        gradients: On PyTorch, those of the last step.
     """
 
     techniques: Sequence[Technique] = ()
     embeddings: Callable[[], Sequence[tuple[Any, Any]]] = list
     report: Callable[[], dict[str, Tensor]] = dict
+    gradients: list[Tensor | None] = field(default_factory=list, compare=False)

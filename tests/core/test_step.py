@@ -10,6 +10,7 @@ from keras import ops
 from kooler.core.attach import register, unregister
 from kooler.core.step import Step
 from kooler.core.technique import Evaluate, Evaluation, Request, Technique
+from tests.conftest import BACKEND
 from tests.toys import Flat, Halves, Identity, Injected, Lookout, Nothing, Scanned, Thermometer
 
 RANDOM = np.random.default_rng(4)
@@ -228,6 +229,18 @@ def test_with_loss_scaling_outermost() -> None:
     model.train_on_batch(X, Y)
 
     np.testing.assert_allclose(kernel(model), w - 0.1 * gradient(w), atol=1e-6)
+
+
+def test_gradients_outlive_the_step_on_torch_only() -> None:
+    """There they keep their memory from being cleared anew; elsewhere they would be tracers."""
+    model = Identity().inject(linear())
+    w = kernel(model)
+    model.train_on_batch(X, Y)
+    kept = model.train_step.args[1].gradients
+
+    assert len(kept) == (BACKEND == "torch")
+    for one in kept:
+        np.testing.assert_allclose(ops.convert_to_numpy(one), gradient(w), atol=1e-5)
 
 
 def test_injecting_twice_or_too_early_is_an_error() -> None:
