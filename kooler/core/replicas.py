@@ -39,7 +39,7 @@ def replica_count() -> int:
 
 def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The sum of each tensor over the replicas, the same in each of them."""
-    if replica_count() == 1:
+    if not tensors or replica_count() == 1:
         return list(tensors)
     import tensorflow as tf
 
@@ -55,6 +55,15 @@ def gather_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
 
     context = tf.distribute.get_replica_context()
     return [context.all_gather(tensor, axis=0) for tensor in tensors]
+
+
+def read(variable: Any) -> Tensor:
+    """The value of a variable on this replica; TensorFlow's variable itself is that of all."""
+    if keras.backend.backend() != "tensorflow":
+        return variable.value
+    import tensorflow as tf
+
+    return tf.identity(variable.value)
 
 
 def assign(variable: Any, value: Tensor) -> None:

@@ -35,7 +35,7 @@ from keras import ops
 
 from kooler.core import attach, compat
 from kooler.core.batch import Batch, applying
-from kooler.core.conditional import replica_count, sum_over_replicas
+from kooler.core.replicas import read, replica_count, sum_over_replicas
 from kooler.core.types import Tensor
 from kooler.optimizers.incoming import trained
 from kooler.optimizers.row_window import RowWindow
@@ -188,7 +188,7 @@ class Accumulate(OptimizerWrapper):
     def _step(self, sizes: Sequence[int]) -> None:
         weight = ops.copy(ops.convert_to_tensor(self.weight))
         gradients = [
-            ops.cast(mean, variable.dtype)
+            ops.cast(read(mean), variable.dtype)
             for mean, variable in zip(self.mean_gradients, self.trained, strict=True)
         ]
         pairs = zip(self.windows, sizes, strict=True)

@@ -1,7 +1,8 @@
 """Trains on one device, and on two by `keras.distribution`, in a process of its own, on JAX.
 
 python -m tests.core.devices     prints, by case, the weights that one device, two with the data
-                                 shared out, and two with the weights shared out give
+                                 shared out, and two with the weights shared out give, and how
+                                 kernel and slot lie on them
 """
 
 import json
@@ -40,7 +41,9 @@ def adam() -> Any:
     return keras.optimizers.Adam(0.05)
 
 
-CASES: dict[str, tuple[Callable[[], keras.Model], Any]] = {
+Case = tuple[Callable[[], keras.Model], Any]
+
+CASES: dict[str, Case] = {
     "nothing": (lambda: dense(Nothing(adam())), X),
     "trail of window": (lambda: dense(Trail(Window(adam(), 2))), X),
     "own step": (lambda: Identity().inject(dense(adam())), X),
@@ -56,22 +59,27 @@ def model_parallel() -> Any:
     return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="data")
 
 
-def trained(case: str, distribution: Any) -> keras.Model:
+def trained(case: Case, distribution: Any) -> keras.Model:
     keras.distribution.set_distribution(distribution)
     keras.utils.set_random_seed(0)
-    make, x = CASES[case]
+    make, x = case
     model = make()
     model.fit(x, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
     return model
 
 
-def main() -> None:
+def numbers(model: keras.Model) -> list[Any]:
+    variables = [*model.weights, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(variable).tolist() for variable in variables]
+
+
+def main(cases: dict[str, Case]) -> None:
+    """Prints what becomes of each: a model, and its inputs."""
     distributions = (None, keras.distribution.DataParallel(), model_parallel())
     weights = {
-        case: [[a.tolist() for a in trained(case, one).get_weights()] for one in distributions]
-        for case in CASES
+        name: [numbers(trained(case, one)) for one in distributions] for name, case in cases.items()
     }
-    model = trained("trail of window", distributions[-1])
+    model = trained(CASES["trail of window"], distributions[-1])
     kernel, slot = model.layers[0].kernel.value, model.optimizer.averages[0].value
     same = "same" if kernel.sharding == slot.sharding else str(slot.sharding)
     sharded = {"kernel": list(kernel.sharding.spec), "slot": same}
@@ -79,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(CASES)

@@ -1,6 +1,7 @@
 """Trains on one and on two replicas of `tf.distribute`, in a process of its own.
 
-python -m tests.core.replicas     prints, by case, the weights that one and that two replicas give
+python -m tests.core.replicas     prints, by case, the weights and what the optimizer keeps, for one
+                                  and for two replicas
 """
 
 import json
@@ -46,9 +47,11 @@ def descent() -> Any:
     return keras.optimizers.SGD(0.1)
 
 
+Case = tuple[Callable[[], keras.Model], tuple[Any, Any], int]
+
 # Of 15 examples in batches of 4, the last 3 are split into 2 + 1; of 13, the last one into 1 + 0.
 # Keras itself cannot split the very first batch into unequal parts.
-CASES: dict[str, tuple[Callable[[], keras.Model], tuple[Any, Any], int]] = {
+CASES: dict[str, Case] = {
     "nothing": (lambda: linear(Nothing(adam())), (X, Y), 16),
     "trail of window": (lambda: linear(Trail(Window(adam(), 2))), (X, Y), 16),
     "unequal parts": (lambda: linear(Trail(Window(descent(), 2))), (X, Y), 15),
@@ -59,22 +62,27 @@ CASES: dict[str, tuple[Callable[[], keras.Model], tuple[Any, Any], int]] = {
 }
 
 
-def weights(case: str, strategy: Any) -> list[Any]:
-    make, (x, y), examples = CASES[case]
+def trained(case: Case, strategy: Any) -> Any:
+    make, (x, y), examples = case
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = make()
     model.fit(x[:examples], y[:examples], batch_size=4, epochs=2, shuffle=False, verbose=0)
-    return [array.tolist() for array in model.get_weights()]
+    return [
+        keras.ops.convert_to_numpy(v).tolist() for v in [*model.weights, *model.optimizer.variables]
+    ]
 
 
-def main() -> None:
+def main(cases: dict[str, Case]) -> None:
+    """Prints what becomes of each: a model, its data, and how many examples it is given."""
     (device,) = tf.config.list_physical_devices("CPU")
     configurations = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(device, configurations)
     one, two = (tf.distribute.MirroredStrategy(d) for d in (["CPU:0"], ["CPU:0", "CPU:1"]))
-    print(json.dumps({case: [weights(case, one), weights(case, two)] for case in CASES}))
+    print(
+        json.dumps({name: [trained(case, s) for s in (one, two)] for name, case in cases.items()})
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(CASES)

@@ -2,10 +2,7 @@
 
 import copy
 import gc
-import json
 import pickle
-import subprocess
-import sys
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +18,8 @@ from kooler.core.attach import ATTRIBUTE, _Part, attach, attachment_of, flush
 from kooler.core.batch import Batch, report_weight
 from kooler.optimizers import OptimizerWrapper
 from tests.conftest import BACKEND
+from tests.core.children import printed_by
+from tests.core.plain import plain_model, trained
 from tests.toys import Identity, Nothing, TableDescent, Thermometer, Trail, Window, serializable
 
 RANDOM = np.random.default_rng(2)
@@ -111,6 +110,14 @@ def test_a_plain_model_is_never_touched() -> None:
 
     assert ATTRIBUTE not in before
     assert not {"fit", "train_step", ATTRIBUTE} & set(vars(model))
+
+
+@SLOW
+def test_a_plain_model_trains_as_where_kooler_is_not_imported_bit_for_bit() -> None:
+    model = plain_model()
+    attach(model)
+
+    assert trained(model) == printed_by("tests.core.plain")
 
 
 def test_a_wrapper_without_needs_keeps_the_step_of_keras() -> None:
@@ -401,6 +408,51 @@ def test_after_an_exception_in_fit_the_model_is_usable() -> None:
     assert np.isfinite(model.evaluate(X, Y, verbose=0))
 
 
+class Trap(OptimizerWrapper):
+    """Raises once, at one place."""
+
+    needs_batch: ClassVar[bool] = True
+    reports: ClassVar[bool] = True
+
+    def __init__(self, inner_optimizer: Any, place: str) -> None:
+        super().__init__(inner_optimizer)
+        self.place = place
+
+    def pass_by(self, place: str) -> None:
+        if self.place == place:
+            self.place = "none"
+            raise KeyError(place)
+
+    def before_update(self, gradients: list[Any], variables: Sequence[Any]) -> list[Any]:
+        self.pass_by("gradients")
+        return gradients
+
+    def after_update(self, variables: Sequence[Any], moved: Any) -> None:
+        self.pass_by("weights")
+
+    def report(self) -> dict[str, Any]:
+        self.pass_by("logs")
+        return {"calls": ops.cast(self.calls, "float32")}
+
+    def release(self, reason: str, variables: Sequence[Any]) -> None:
+        self.pass_by(reason)
+
+
+@SLOW
+@pytest.mark.parametrize("place", ["gradients", "weights", "logs", "epoch", "fit"])
+def test_after_an_exception_anywhere_the_model_trains_on(place: str) -> None:
+    model = compiled(Trap(Window(keras.optimizers.SGD(0.1), 2), place), jit_compile=False)
+    with pytest.raises(KeyError, match=place):
+        fitted(model)
+    before = model.get_weights()
+    history = fitted(model).history.history
+
+    assert history["calls"][0] >= 3
+    assert all(np.isfinite(history["loss"]))
+    assert not all((a == b).all() for a, b in zip(model.get_weights(), before, strict=True))
+    assert np.isfinite(model.predict(X, verbose=0)).all()
+
+
 def test_reports_stand_in_the_history() -> None:
     model = compiled(Thermometer(keras.optimizers.SGD(0.0)), metrics=["mae"])
     history = model.fit(X, Y, batch_size=20, epochs=2, verbose=0).history
@@ -530,18 +582,10 @@ def test_a_technique_survives_a_new_compile() -> None:
     assert "train_step" in vars(model)
 
 
-def by_case(module: str) -> Any:
-    """What a script beside this file prints."""
-    command = [sys.executable, "-m", f"tests.core.{module}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @SLOW
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
 def test_two_replicas_train_as_one() -> None:
-    for case, (one, two) in by_case("replicas").items():
+    for case, (one, two) in printed_by("tests.core.replicas").items():
         for a, b in zip(one, two, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6, err_msg=case)
 
@@ -549,7 +593,7 @@ def test_two_replicas_train_as_one() -> None:
 @SLOW
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes arrays on JAX only")
 def test_two_devices_train_as_one() -> None:
-    found = by_case("devices")
+    found = printed_by("tests.core.devices")
     for case, (one, data_parallel, model_parallel) in found["weights"].items():
         for a, b, c in zip(one, data_parallel, model_parallel, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6, err_msg=case)

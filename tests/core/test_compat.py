@@ -220,6 +220,17 @@ def test_decays() -> None:
     assert compat.decays(optimizer, table)  # which the optimizer was not built for
 
 
+def test_fast_points() -> None:
+    weight = keras.Variable([3.0])
+    optimizer = keras.optimizers.ScheduleFreeAdamW(0.5)
+    optimizer.build([weight])
+    optimizer.apply([ops.ones((1,))], [weight])
+    ((variable, fast),) = compat.fast_points(optimizer)
+
+    assert variable is weight
+    assert ops.convert_to_numpy(fast).tolist() == pytest.approx([2.5])
+
+
 def test_must_be_finite() -> None:
     variable = keras.Variable([1.0])
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), 4.0)
