@@ -301,6 +301,14 @@ def built_for(optimizer: Any) -> list[Any]:
     return list(optimizer._trainable_variables)
 
 
+def fast_points(optimizer: Any) -> list[tuple[Any, Any]]:
+    """Pairs of a weight and the fast point z that a `ScheduleFreeAdamW` keeps for it.
+
+    Relies on: `ScheduleFreeAdamW._momentums`, in the order of `_trainable_variables`.
+    """
+    return list(zip(optimizer._trainable_variables, optimizer._momentums, strict=True))
+
+
 def layout_of(variable: Any) -> Any:
     """How a variable lies on the devices of `keras.distribution`.
 

@@ -12,6 +12,7 @@ from kooler.optimizers.learning_rate_multiplier import LearningRateMultiplier
 from kooler.optimizers.lookahead import Lookahead
 from kooler.optimizers.param_groups import ParamGroups
 from kooler.optimizers.power_ema import PowerEMA
+from kooler.optimizers.schedule_free import ScheduleFreeAverage
 from kooler.optimizers.synthesis import load_snapshots, save_snapshots, synthesize
 from kooler.optimizers.telemetry import Telemetry
 from kooler.optimizers.weight_average import WeightAverage
@@ -29,6 +30,7 @@ __all__ = [
     "OptimizerWrapper",
     "ParamGroups",
     "PowerEMA",
+    "ScheduleFreeAverage",
     "Telemetry",
     "WeightAverage",
     "inject",

@@ -27,7 +27,7 @@ What a technique must respect, and may rely on (each point has a test):
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import keras
@@ -202,7 +202,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
             return
         self._check_nesting()
         variables = list(variables)
-        self.build_inner(variables)  # Keras's Nadam relies on tracking
+        with _outside_of_traces():
+            self.build_inner(variables)  # Keras's Nadam relies on tracking
         with compat.untracked():
             super().build(variables)
             self._book = _Book(variables)
@@ -414,15 +415,21 @@ class CopyOf(keras.initializers.Initializer):
 
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
         """A copy of the value."""
-        value = self.variable.value
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
+        with _outside_of_traces():
+            value = self.variable.value
+            if keras.backend.backend() == "torch":
+                value = value.detach()
+            return ops.cast(ops.copy(value), dtype)
 
-            with tf.init_scope():
-                return tf.cast(tf.identity(value), dtype)
-        if keras.backend.backend() == "torch":
-            value = value.detach()
-        return ops.cast(ops.copy(value), dtype)
+
+def _outside_of_traces() -> AbstractContextManager[Any]:
+    """On TensorFlow, what is written while a step is first traced is lost otherwise."""
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    scope: AbstractContextManager[Any] = tf.init_scope()
+    return scope
 
 
 def _optimizer(identifier: Any, wrapper: str) -> Any:

@@ -172,11 +172,17 @@ def test_in_the_history_and_after_loading(tmp_path: Any) -> None:
         groups={"last": model.get_layer("last")},
     )
     model.compile(telemetry, loss="mse")
-    history = model.fit(X, Y, batch_size=4, epochs=2, verbose=0).history
+    seen: list[set[str]] = []  # what Keras's progress bar and TensorBoard are given
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(set(logs)),
+        on_epoch_end=lambda epoch, logs: seen.append(set(logs)),
+    )
+    history = model.fit(X, Y, batch_size=4, epochs=2, verbose=0, callbacks=[watch]).history
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
 
     assert {"gradient_norm", "gradient_norm/last", "noise_scale", "update_ratio/last"} <= {*history}
+    assert all(names >= {"gradient_norm/last", "noise_scale"} for names in seen)
     assert all(np.isfinite(history["noise_scale"]))
     assert report(loaded.optimizer) == report(model.optimizer)
 
