@@ -633,7 +633,9 @@ class Feed(DataAdapter):
 
     Relies on: `get_data_adapter` hands a `DataAdapter` through; every backend's trainer runs
     `EpochIterator._enumerate_iterator`, which calls `on_epoch_begin` before it asks for an iterator
-    and reads `_num_batches` after; a used-up iterator is warned about by `_interrupted_warning`.
+    and reads `_num_batches` after; a used-up iterator is warned about by `_interrupted_warning`;
+    on an accelerator JAX's trainer draws a batch ahead by `_one_batch_ahead_iterator`, which would
+    be lost when `fit` ends, so that here it draws none.
     """
 
     batch_size = None
@@ -671,6 +673,7 @@ class Feed(DataAdapter):
         if reader is None:
             return
         reader._num_batches = None if endless else self.batches_left(purpose)
+        vars(reader)["_one_batch_ahead_iterator"] = iter
         if purpose == "read":  # each time from the first batch
             reader._current_iterator = None
         vars(reader).pop("_interrupted_warning", None)

@@ -18,6 +18,7 @@ from types import GeneratorType
 from typing import Any
 
 from kooler.core.compat import Feed
+from kooler.data.device import Send, sender
 from kooler.data.parallel import check_workers
 from kooler.data.passes import GeneratedPasses, IndexedPasses, Passes
 from kooler.data.samples import can_be_indexed, check_source, count
@@ -38,6 +39,8 @@ class Stream(Feed):
         seed: Of that order, and of `random_generator`.
         workers: How many processes or threads read a source that can be indexed; 0 reads here.
         processes: Whether the workers are spawned processes; otherwise threads.
+        prefetch: Whether the next batch is put on the accelerator while a step runs; on a CPU, and
+            on TensorFlow, it makes no difference.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Stream(Feed):
         seed: int = 0,
         workers: int = 0,
         processes: bool = True,
+        prefetch: bool = True,
     ) -> None:
         super().__init__()
         _check_numbers(batch_size, seed)
@@ -60,6 +64,8 @@ class Stream(Feed):
         self._position = 0
         self._rest: Iterator[Any] | None = None
         self._held: deque[Any] = deque()  # drawn, but not yet taken
+        self._prefetch = prefetch
+        self._late: Exception | None = None  # raised while a batch was drawn ahead
 
     @property
     def num_batches(self) -> int | None:
@@ -106,11 +112,14 @@ class Stream(Feed):
 
     def batches(self, purpose: str, endless: bool) -> Iterator[Any]:
         """The batches for a trainer."""
-        if purpose == "train":
-            return _forever(self) if endless else iter(self)
         if purpose == "build":
             return iter(self._ahead(1))
-        return self._passes.batches(0, 0, shuffled=False)
+        send = sender() if self._prefetch else None
+        if purpose == "train":
+            taken = _forever(self) if endless else iter(self)
+            return taken if send is None else self._sent(taken, send)
+        batches = self._passes.batches(0, 0, shuffled=False)
+        return batches if send is None else map(send, batches)
 
     def batches_left(self, purpose: str) -> int | None:
         """How many batches a pass will have."""
@@ -136,6 +145,28 @@ class Stream(Feed):
                 self._go_to(self._epoch + 1, 0)
             return _END
 
+    def _sent(self, taken: Iterator[Any], send: Send) -> Iterator[Any]:
+        """Batches on the accelerator; while one is used, the next is on its way."""
+        batch, sent = None, None
+        for one in taken:
+            ready = sent if one is batch else send(one)
+            batch = self._drawn_ahead()
+            sent = None if batch is None else send(batch)
+            yield ready
+
+    def _drawn_ahead(self) -> Any:
+        """The batch after the one just taken, None at the end of an epoch; errors wait for it."""
+        with self._lock:
+            try:
+                held = self._ahead(1) if self._position else []
+            except Exception as error:
+                self._late = error
+                return None
+            except BaseException:  # Ctrl-C: the batch just taken will not be used
+                self._go_to(self._epoch, self._position - 1)
+                raise
+            return held[0] if held else None
+
     def _moved(self) -> None:
         self._position += 1
         if self._position == self._passes.length:
@@ -144,6 +175,9 @@ class Stream(Feed):
     def _ahead(self, number: int) -> list[Any]:
         """Up to `number` batches of this epoch, which remain to be taken."""
         with self._lock:
+            if self._late is not None:
+                late, self._late = self._late, None
+                raise late
             if self._rest is None:
                 self._rest = self._passes.batches(self._epoch, self._position, shuffled=True)
             try:
@@ -156,6 +190,7 @@ class Stream(Feed):
     def _go_to(self, epoch: int, position: int) -> None:
         self._epoch, self._position = epoch, position
         self._rest = None
+        self._late = None
         self._held.clear()
 
 
