@@ -47,3 +47,24 @@ def test_digits_are_written(tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert names == ["epoch_0001.png", "epoch_0001_average.png"]
     assert images.min() == -1.0
+
+
+@pytest.mark.compiles
+def test_reversed_gradients_help_with_the_second_camera() -> None:
+    adaptation = example("domain_adaptation")
+
+    plain, reversed_gradients = (adaptation.run(strength, count=400) for strength in (0.0, 0.3))
+
+    assert reversed_gradients > plain + 0.05
+
+
+def test_colour_tells_the_class_with_the_first_camera_only() -> None:
+    adaptation = example("domain_adaptation")
+    colour = {}
+    for first in (True, False):
+        measured, classes = adaptation.camera(4000, first, seed=0)
+        means = [measured[classes[:, 0] == one, -1].mean() for one in (0, 1)]
+        colour[first] = means[1] - means[0]
+
+    assert abs(colour[True] - 2.0) < 0.1
+    assert abs(colour[False]) < 0.1
