@@ -12,30 +12,26 @@ Target-bidirectional Neural Machine Translation", 2016, https://aclanthology.org
 Sources are sorted by length and run in batches of few fixed shapes, each of which is compiled once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from kooler.core.compiled import compiled
-from kooler.core.types import Tensor
-from kooler.seq2seq.model import Memory, Seq2Seq
+from kooler.seq2seq.course import Course
+from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import (
     ORDERS,
-    SIDES,
-    START_TAGS,
     sentence_of,
     tokens_per_step,
 )
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
-from kooler.seq2seq.search import POSSIBLE, Step, search, steps_of
-from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, source_batches
+from kooler.seq2seq.search import POSSIBLE, steps_of
+from kooler.seq2seq.shapes import cached, id_lists, source_batches
 from kooler.seq2seq.synchronous import SynchronousBidirectional
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of, synchronous_search
-from kooler.seq2seq.transformer import Cache
 
 
 class Generation(NamedTuple):
@@ -216,12 +212,11 @@ def _searched(
     noise: np.ndarray | None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of one order."""
-    key = ("search", order, rules, noise is not None)
-    function = cached(model, key, lambda: _search_function(model, order, rules))
-    arguments = [source, banned, np.array(limit, "int32")]
     if noise is not None:
-        arguments.append(noise[..., : tokens_per_step(order)])
-    tokens, log_probs, scores = (ops.convert_to_numpy(part) for part in function(*arguments))
+        noise = noise[..., : tokens_per_step(order)]
+    course = Course(model, order, rules, source, limit=limit, banned=banned, noise=noise)
+    course.run()
+    tokens, log_probs, scores = course.pool()
     return [
         [
             finished(tokens[row, place], log_probs[row, place], scores[row, place], order)
@@ -260,37 +255,6 @@ def _searched_together(
         ]
         for row in range(source.shape[0])
     ]
-
-
-def _search_function(model: Seq2Seq, order: str, rules: Rules) -> Callable[..., Any]:
-    """The search of one order, from sources to the pool, as one function of arrays."""
-
-    def function(source: Tensor, banned: Tensor, limit: Tensor, noise: Tensor | None = None) -> Any:
-        step = step_of(model, model.encode(source), order)
-        caches, start = starting(model, source.shape[0], order, rules)
-        pool = search(step, caches, start, rules, banned=banned, noise=noise, limit=limit)
-        return pool.tokens, pool.log_probs, pool.scores
-
-    return compiled(in_its_precision(model, function), model.variables)
-
-
-def starting(model: Seq2Seq, batch: int, order: str, rules: Rules) -> tuple[list[Cache], Tensor]:
-    """What a search begins with: empty caches, and the start tags of each source."""
-    per_step = tokens_per_step(order)
-    slots = steps_of(rules.max_length, per_step) * per_step
-    tags = ops.convert_to_tensor(np.array(START_TAGS[order], "int32"))
-    caches = model.empty_caches(batch * rules.beam_size, slots)
-    return caches, ops.broadcast_to(tags, (batch, per_step))
-
-
-def step_of(model: Seq2Seq, memory: Memory, order: str) -> Step:
-    """The step function of a search: the model, with its sources read."""
-
-    def step(caches: list[Cache], inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
-        logits, caches = model.step(inputs, time, SIDES[order], caches, memory)
-        return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), caches
-
-    return step
 
 
 def _noise(indices: list[int], batch: int, rules: Rules, seed: int) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpy as np
 from keras import ops
 
 from kooler.core.types import Tensor
+from kooler.seq2seq.ancestry import Ancestry
 from kooler.seq2seq.order import ORDERS, Layout, check_order, layout, visible
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
 from kooler.seq2seq.sizes import POSITIONS, SIZES, dimensions_of
@@ -252,13 +253,13 @@ class Seq2Seq(keras.Model):
         caches: list[Cache],
         memory: Memory,
     ) -> tuple[Tensor, list[Cache]]:
-        """One step of every row.
+        """One step of every row, each with a cache of its own.
 
         Args:
             inputs: int32 [B, R, C], what the C slots of this step read.
             time: int32 scalar, the number of the step.
             sides: For each slot the end that it counts from.
-            caches: Keys and values of the earlier steps.
+            caches: Keys and values of the earlier steps, of B·R rows.
             memory: The sources.
 
         Returns:
@@ -266,6 +267,20 @@ class Seq2Seq(keras.Model):
         """
         seen = ops.arange(caches[0].keys.shape[2]) < (time + 1) * inputs.shape[2]
         return self._stepped(inputs, time, sides, caches, seen, memory)
+
+    def step_of_relatives(
+        self,
+        inputs: Tensor,
+        time: Tensor,
+        sides: tuple[int, ...],
+        state: Ancestry,
+        memory: Memory,
+    ) -> tuple[Tensor, Ancestry]:
+        """One step of every row; the rows of a sentence share its cache of R·C slots a step."""
+        state = state.written(time)
+        seen = state.readable(inputs.shape[2])
+        logits, caches = self._stepped(inputs, time, sides, state.caches, seen, memory)
+        return logits, state._replace(caches=caches)
 
     def _stepped(
         self,
@@ -279,10 +294,11 @@ class Seq2Seq(keras.Model):
         batch, rows, slots = inputs.shape
         side = ops.convert_to_tensor(np.array(sides, "int32"))
         x = self._placed(inputs, ops.full((slots,), time, dtype="int32"), side)
-        x = ops.reshape(x, (batch * rows, slots, -1))
+        streams = caches[0].keys.shape[0]  # B·R, or B where the rows of a sentence share one
+        x = ops.reshape(x, (streams, batch * rows * slots // streams, -1))
         written = []
         for layer, cache, source in zip(self.decoder, caches, memory.layers, strict=True):
-            x, cache = layer.step(x, cache, time * slots, seen, source)
+            x, cache = layer.step(x, cache, time * x.shape[1], seen, source)
             written.append(cache)
         x = self._final(x, "decoder")
         return self._logits(ops.reshape(x, (batch, rows, slots, -1)), memory), written
@@ -382,7 +398,8 @@ class Seq2Seq(keras.Model):
 
     def _logits(self, x: Tensor, memory: Memory) -> Tensor:
         table = ops.cast(self.embeddings, x.dtype)
-        logits = ops.matmul(x, ops.transpose(table))
+        rows = ops.reshape(x, (-1, x.shape[-1]))  # XLA on CPUs is slow with more axes than two
+        logits = ops.reshape(ops.matmul(rows, ops.transpose(table)), (*ops.shape(x)[:-1], -1))
         if memory.contains is not None:
             prior = self.prior_scale * memory.contains + self.prior_shift
             logits = (logits + ops.cast(prior, logits.dtype)) / 2

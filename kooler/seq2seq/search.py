@@ -29,8 +29,10 @@ import keras
 from keras import ops
 
 from kooler.core.types import Tensor
+from kooler.seq2seq.ancestry import Ancestry
 from kooler.seq2seq.reserved_ids import EOS, PAD
 from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.top_k import top_k
 
 IMPOSSIBLE = -1e9  # the log-probability of what must not happen
 POSSIBLE = -1e8  # anything below cannot happen; sums of a few IMPOSSIBLEs stay finite in float32
@@ -99,23 +101,22 @@ def search(
     Returns:
         The K best finished hypotheses of each sentence.
     """
-    stage = first_stage(state, start, rules, together=noise is not None)
     steps = steps_of(rules.max_length, start.shape[1])
+    stage = first_stage(state, start, rules, steps, together=noise is not None)
     if limit is not None:
         rules = rules._replace(max_length=limit)
-    return _while(
-        lambda *stage: goes_on(Stage(*stage), rules),
-        lambda *stage: advanced(step, Stage(*stage), rules, banned=banned, noise=noise),
-        stage,
-        steps,
-    ).pool
+    return stretched(step, stage, rules, steps, banned=banned, noise=noise).pool
 
 
-def first_stage(state: Any, start: Tensor, rules: Rules, together: bool = False) -> Stage:
-    """A search before its first step; `together` opens all places at once, for samples."""
+def first_stage(
+    state: Any, start: Tensor, rules: Rules, steps: int, together: bool = False
+) -> Stage:
+    """A search before its first step, with room for `steps`; `together` opens all places at once,
+    for samples.
+    """
     batch, per_step = start.shape
     beam_size = rules.beam_size
-    slots = steps_of(rules.max_length, per_step) * per_step
+    slots = steps * per_step
     pool = Pool(
         ops.full((batch, beam_size, slots), PAD, dtype="int32"),
         ops.full((batch, beam_size), IMPOSSIBLE, dtype="float32"),
@@ -124,6 +125,43 @@ def first_stage(state: Any, start: Tensor, rules: Rules, together: bool = False)
     )
     beam = _first_beam(start, beam_size, slots, together)
     return Stage(ops.convert_to_tensor(0, dtype="int32"), beam, pool, state)
+
+
+def grown(stage: Stage, steps: int) -> Stage:
+    """The same stage, with room for `steps` steps."""
+    slots = steps * stage.beam.inputs.shape[-1]
+    missing = ((0, 0), (0, 0), (0, slots - stage.beam.tokens.shape[2]))
+    if not missing[2][1]:
+        return stage
+    return stage._replace(
+        beam=stage.beam._replace(tokens=ops.pad(stage.beam.tokens, missing)),
+        pool=stage.pool._replace(tokens=ops.pad(stage.pool.tokens, missing)),
+        state=stage.state.grown(steps),
+    )
+
+
+def stretched(
+    step: Step,
+    stage: Stage,
+    rules: Rules,
+    steps: int,
+    *,
+    until: Tensor | None = None,
+    banned: Tensor,
+    noise: Tensor | None = None,
+) -> Stage:
+    """Steps of a search, to its end or to step `until`; it has room for `steps`."""
+
+    def more(*stage: Any) -> Tensor:
+        open_still = goes_on(Stage(*stage), rules)
+        return open_still if until is None else ops.logical_and(open_still, stage[0] < until)
+
+    return _while(
+        more,
+        lambda *stage: advanced(step, Stage(*stage), rules, banned=banned, noise=noise),
+        stage,
+        steps,
+    )
 
 
 def goes_on(stage: Stage, rules: Rules) -> Tensor:
@@ -198,8 +236,8 @@ def _best_continuations(beam: Beam, log_probs: Tensor, time: Tensor) -> Continua
     if per_step == 2:
         best, tokens = _best_pairs(log_probs, width)  # [B, K, ways], [B, K, ways, 2]
     else:
-        best, tokens = ops.top_k(log_probs[:, :, 0], width)
-        tokens = ops.cast(tokens, "int32")[..., None]
+        best, tokens = top_k(log_probs[:, :, 0], width)
+        tokens = tokens[..., None]
     ways = best.shape[2]
     parent = ops.broadcast_to(ops.arange(beam_size, dtype="int32")[None, :, None], best.shape)
     log_probs = beam.log_probs[..., None] + best
@@ -219,13 +257,13 @@ def _best_pairs(log_probs: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """
     batch, beam_size, _, vocabulary = log_probs.shape
     eos = ops.equal(ops.arange(vocabulary), EOS)
-    left, left_token = ops.top_k(ops.where(eos, IMPOSSIBLE, log_probs[:, :, 0]), width)
-    right, right_token = ops.top_k(log_probs[:, :, 1], width)
+    left, left_token = top_k(ops.where(eos, IMPOSSIBLE, log_probs[:, :, 0]), width)
+    right, right_token = top_k(log_probs[:, :, 1], width)
     shape, flat = (batch, beam_size, width, width), (batch, beam_size, width * width)
     total = ops.reshape(left[..., :, None] + right[..., None, :], flat)
     lefts = ops.reshape(ops.broadcast_to(left_token[..., :, None], shape), flat)
     rights = ops.reshape(ops.broadcast_to(right_token[..., None, :], shape), flat)
-    pairs = ops.cast(ops.stack([lefts, rights], axis=-1), "int32")
+    pairs = ops.stack([lefts, rights], axis=-1)
     end = ops.full((batch, beam_size, 1, 2), EOS, dtype="int32")
     total = ops.concatenate([total, log_probs[:, :, 0, EOS : EOS + 1]], axis=2)
     return total, ops.concatenate([pairs, end], axis=2)
@@ -338,6 +376,8 @@ def _reordered(state: Any, parent: Tensor) -> Any:
     batch, beam_size = parent.shape
     if beam_size == 1:
         return state
+    if isinstance(state, Ancestry):
+        return state.followed(parent)
     first = ops.arange(batch, dtype="int32")[:, None] * beam_size
     index = ops.reshape(first + ops.cast(parent, "int32"), (batch * beam_size,))
     return keras.tree.map_structure(lambda rows: ops.take(rows, index, axis=0), state)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kooler.seq2seq.course import Course
 from kooler.seq2seq.generation import Hypothesis, hypotheses, judged
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules
@@ -89,8 +90,7 @@ class ShapedWriter:
             for length, order in itertools.product(self.lengths, self.orders):
                 batch = np.full((1, length), PAD, "int32")
                 batch[:, 0] = RESERVED
-                for _ in watch(self.writer.model, batch, order, rules, limit=1):
-                    pass
+                Course(self.writer.model, order, rules, batch).prepare()
                 yield
 
     def _batch(self, ids: list[list[int]]) -> np.ndarray:

@@ -1,0 +1,216 @@
+"""A search that goes on for as many steps as one likes, in compiled stretches of growing size.
+
+Compiled shapes are fixed, so a search for targets of at most 80 tokens carries caches of 81 steps
+from its first step on, although most targets end after a dozen.  A course therefore begins with
+room for few steps, and where they do not suffice goes on with twice the room, to the longest
+target.  Each size is compiled when it is first needed, and once.
+
+    course = Course(model, "l2r", rules, source)
+    course.run(until=3)      # the first three steps
+    course.run()             # the rest
+
+Between two stretches the search can be looked at; a title that is shown while it grows and one that
+is written in the dark are the same steps of the same functions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kooler.core.compiled import compiled
+from kooler.core.types import Tensor
+from kooler.seq2seq.ancestry import Ancestry, nobody_yet
+from kooler.seq2seq.model import Memory, Seq2Seq
+from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
+from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.search import (
+    Stage,
+    Step,
+    first_stage,
+    goes_on,
+    grown,
+    steps_of,
+    stretched,
+)
+from kooler.seq2seq.shapes import cached, in_its_precision
+
+FIRST_STEPS = 16
+
+
+class Course:
+    """One batch's search on its way.
+
+    Args:
+        model: A trained model.
+        order: "l2r", "r2l" or "mid".
+        rules: What to look for; each combination of them is compiled once.
+        source: int32 [B, S], padded with 0.
+        limit: The most tokens of a target, at most `rules.max_length`.
+        banned: float32 [V], 1 for tokens that must not be written.
+        noise: float32 [steps, B, K, C] uniform numbers, for samples.
+
+    Attributes:
+        more: Whether another step can change what was found.
+        steps: How many steps are done.
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        order: str,
+        rules: Rules,
+        source: np.ndarray,
+        *,
+        limit: int | None = None,
+        banned: np.ndarray | None = None,
+        noise: np.ndarray | None = None,
+    ) -> None:
+        if banned is None:
+            banned = np.zeros(model.vocabulary_size, "float32")
+        longest = np.array(limit or rules.max_length, "int32")
+        key = ("course", order, rules, noise is not None)
+        self._functions: Any = cached(model, key, lambda: _Functions(model, order, rules))
+        self._given = [banned, longest] + ([] if noise is None else [noise])
+        self._source = source
+        self._room = 0  # an index in `sizes`; before the first stretch there is none
+        self._state: list[Any] = []
+        self.more, self.steps = True, 0
+
+    def run(self, until: int | None = None) -> None:
+        """Goes on to the end of step `until`, or to the end of the search."""
+        sizes = self._functions.sizes
+        goal = min(until or sizes[-1], sizes[-1])
+        while self.more and self.steps < goal:
+            if self._state and self.steps == sizes[self._room]:
+                self._room += 1
+            self._stretch(min(goal, sizes[self._room]))
+
+    def prepare(self) -> None:
+        """Runs the first step, and compiles whatever later ones can need."""
+        self.run(until=1)
+        for room in range(len(self._functions.sizes)):
+            self._room = room
+            self._stretch(self.steps)
+
+    def pool(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What has finished: streams int32 [B, K, slots], log p and scores float32 [B, K]."""
+        pool = self._functions.stage_of(self._state).pool
+        tokens, log_probs, scores = map(ops.convert_to_numpy, pool[:3])
+        return tokens, log_probs, scores
+
+    def beam(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is still open: streams int32 [B, K, slots] and their log p float32 [B, K]."""
+        beam = self._functions.stage_of(self._state).beam
+        return ops.convert_to_numpy(beam.tokens), ops.convert_to_numpy(beam.log_probs)
+
+    def _stretch(self, until: int) -> None:
+        """Steps up to `until`, within the room there is."""
+        goal = np.array(until, "int32")
+        if self._state:
+            go_on = self._functions.go_on(self._room)
+            more, *state = go_on(goal, *self._given, *self._state)
+            self._state[: len(state)] = state  # what follows is the sources, which stay
+        else:
+            more, *self._state = self._functions.begin(goal, *self._given, self._source)
+        self.more = bool(ops.convert_to_numpy(more))
+        self.steps = int(ops.convert_to_numpy(self._functions.stage_of(self._state).time))
+
+
+class _Functions:
+    """The stretches of one kind of search, as compiled functions of flat lists of arrays."""
+
+    def __init__(self, model: Seq2Seq, order: str, rules: Rules) -> None:
+        self.model, self.order, self.rules = model, order, rules
+        self.sizes = _sizes(steps_of(rules.max_length, tokens_per_step(order)))
+        self.begin = self._compiled(self._begun)
+        self._later: dict[int, Callable[..., Any]] = {}
+        self._nest: Any = None  # the structure of a stage and of what it reads; `begin` finds it
+
+    def go_on(self, room: int) -> Callable[..., Any]:
+        """The function of every stretch but the first, with room for `sizes[room]` steps."""
+        if room not in self._later:
+
+            def function(until: Tensor, *given: Tensor) -> list[Tensor]:
+                return self._gone_on(self.sizes[room], until, *given)
+
+            self._later[room] = self._compiled(function)
+        return self._later[room]
+
+    def stage_of(self, flat: list[Any]) -> Stage:
+        """A search as it stands, out of its flat list."""
+        stage: Stage = keras.tree.pack_sequence_as(self._nest, list(flat))[0]
+        return stage
+
+    def _begun(self, until: Tensor, banned: Tensor, limit: Tensor, *rest: Tensor) -> list[Tensor]:
+        """Reads the sources and takes the first steps."""
+        *noise, source = rest
+        memory = self.model.encode(source)
+        steps = self.sizes[0]
+        state, tags = starting(self.model, source.shape[0], self.order, self.rules, steps)
+        stage = first_stage(state, tags, self.rules, steps, together=bool(noise))
+        more, stage = self._advanced(stage, memory, steps, until, banned, limit, *noise)
+        read = [memory.layers] if memory.contains is None else [memory.layers, memory.contains]
+        # only the structure is kept: the tensors of a trace must not outlive it
+        self._nest = keras.tree.map_structure(lambda part: 0, [stage, *read])
+        return [more, *keras.tree.flatten([stage, *read])]
+
+    def _gone_on(self, steps: int, until: Tensor, *given: Tensor) -> list[Tensor]:
+        """More steps of a search that has begun."""
+        count = len(keras.tree.flatten(self._nest))
+        stage, layers, *contains = keras.tree.pack_sequence_as(self._nest, list(given[-count:]))
+        memory = Memory(layers, contains[0] if contains else None)
+        stage = grown(stage, steps)
+        more, stage = self._advanced(stage, memory, steps, until, *given[:-count])
+        return [more, *keras.tree.flatten(stage)]
+
+    def _advanced(
+        self,
+        stage: Stage,
+        memory: Memory,
+        steps: int,
+        until: Tensor,
+        banned: Tensor,
+        limit: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Stage]:
+        step = step_of(self.model, memory, self.order)
+        rules = self.rules._replace(max_length=limit)
+        stage = stretched(step, stage, rules, steps, until=until, banned=banned, noise=noise)
+        return goes_on(stage, rules), stage
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return compiled(in_its_precision(self.model, function), self.model.variables)
+
+
+def _sizes(steps: int) -> list[int]:
+    """Room for 16, 32, … and at last all steps; the last at least doubles the one before."""
+    sizes = []
+    room = FIRST_STEPS
+    while 2 * room <= steps:
+        sizes.append(room)
+        room *= 2
+    return [*sizes, steps]
+
+
+def starting(
+    model: Seq2Seq, batch: int, order: str, rules: Rules, steps: int
+) -> tuple[Ancestry, Tensor]:
+    """What a search begins with: empty caches for so many steps, and each source's start tags."""
+    per_step = tokens_per_step(order)
+    tags = ops.convert_to_tensor(np.array(START_TAGS[order], "int32"))
+    caches = model.empty_caches(batch, steps * rules.beam_size * per_step)
+    state = Ancestry(caches, nobody_yet(batch, rules.beam_size, steps))
+    return state, ops.broadcast_to(tags, (batch, per_step))
+
+
+def step_of(model: Seq2Seq, memory: Memory, order: str) -> Step:
+    """The step function of a search: the model, with its sources read."""
+
+    def step(state: Ancestry, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+        logits, state = model.step_of_relatives(inputs, time, SIDES[order], state, memory)
+        return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), state
+
+    return step
