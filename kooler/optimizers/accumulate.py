@@ -76,13 +76,13 @@ class Accumulate(OptimizerWrapper):
         on_partial: str = "apply",
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
         _check_steps(steps)
         if on_partial not in POLICIES:
             raise ValueError(
                 f"`on_partial` must be one of {', '.join(POLICIES)}, "
                 f"received on_partial={on_partial!r}."
             )
+        super().__init__(inner_optimizer, name=name)
         self.steps = steps
         self.on_partial = on_partial
         with compat.untracked():

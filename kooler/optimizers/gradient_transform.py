@@ -45,10 +45,10 @@ class GradientTransform(OptimizerWrapper):
     ) -> None:
         for transform in transforms:
             _check_transform(transform)
+        _check_states([one for one in transforms if isinstance(one, Transform)])
         super().__init__(inner_optimizer, name=name)
         with compat.untracked():
             self._transforms = list(transforms)
-        _check_states(list(self._ours()))
 
     @classmethod
     def around(cls, optimizer: Any, **arguments: Any) -> Any:

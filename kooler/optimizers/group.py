@@ -20,6 +20,7 @@ from kooler.optimizers.learning_rate_multiplier import (
 )
 
 EVERY_VARIABLE = "."
+ABOUT_ALL_VARIABLES = {"global_clipnorm": None, "loss_scale_factor": None}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ def optimizer_of(group: Group, default: Any, number: int) -> Any:
     if group.clipnorm is not None:
         changes |= {"clipnorm": float(group.clipnorm), "clipvalue": None, "global_clipnorm": None}
     if group.optimizer is None:
-        own = {"name": f"{default.name}_group_{number}", "global_clipnorm": None}
+        own = {"name": f"{default.name}_group_{number}", **ABOUT_ALL_VARIABLES}
         optimizer = _copy(default, {**changes, **own})
         follow(optimizer, default)
     else:

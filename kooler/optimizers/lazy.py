@@ -39,7 +39,7 @@ from kooler.core.table import distinct
 from kooler.core.types import Tensor
 from kooler.optimizers.lazy_rules import rule_of
 from kooler.optimizers.lazy_table import Moment, Table
-from kooler.optimizers.wrapper import OptimizerWrapper
+from kooler.optimizers.wrapper import OptimizerWrapper, as_optimizer
 
 MEANINGS = ("freeze", "decay", "catch_up")
 
@@ -81,10 +81,11 @@ class Lazy(OptimizerWrapper):
                 f"`untouched` must be one of {', '.join(MEANINGS)}, received "
                 f"untouched={untouched!r}."
             )
-        super().__init__(inner_optimizer, name=name)
+        inner = as_optimizer(inner_optimizer, type(self).__name__)
+        rule = rule_of(inner, untouched)
+        super().__init__(inner, name=name)
         self.untouched = untouched
         self._global_norm = getattr(self.inner_optimizer, "global_clipnorm", None)
-        rule = rule_of(self.inner_optimizer, untouched)
         self.inner_optimizer.global_clipnorm = None  # from here on it is ours, rows included
         with compat.untracked():
             self._rule = rule

@@ -29,7 +29,7 @@ from keras import ops
 from kooler.core import compat, selectors
 from kooler.core.attach import inner_optimizers
 from kooler.core.types import Tensor
-from kooler.optimizers.wrapper import OptimizerWrapper
+from kooler.optimizers.wrapper import OptimizerWrapper, as_optimizer
 
 Multiplier = float | Callable[[Tensor], Tensor]
 
@@ -62,8 +62,9 @@ class LearningRateMultiplier(OptimizerWrapper):
         name: str | None = None,
     ) -> None:
         rules = _rules(multipliers)
-        super().__init__(inner_optimizer, name=name)
-        _check_no_second_weights(self.inner_optimizer)
+        inner = as_optimizer(inner_optimizer, type(self).__name__)
+        _check_no_second_weights(inner)
+        super().__init__(inner, name=name)
         with compat.untracked():
             self._rules = rules
 

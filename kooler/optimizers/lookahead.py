@@ -61,8 +61,8 @@ class Lookahead(OptimizerWrapper):
         on_sync: str = "keep",
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
         _check(sync_period, slow_step_size, on_sync)
+        super().__init__(inner_optimizer, name=name)
         self.sync_period = sync_period
         self.slow_step_size = slow_step_size
         self.on_sync = on_sync

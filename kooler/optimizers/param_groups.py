@@ -36,7 +36,7 @@ from kooler.core.conditional import replica_count
 from kooler.core.types import Tensor
 from kooler.optimizers.group import Group, follow, innermost, optimizer_of
 from kooler.optimizers.group_table import table
-from kooler.optimizers.wrapper import OptimizerWrapper
+from kooler.optimizers.wrapper import OptimizerWrapper, as_optimizer
 
 
 @keras.saving.register_keras_serializable("kooler")
@@ -60,14 +60,15 @@ class ParamGroups(OptimizerWrapper):
         self, groups: Sequence[Group], default: Any, *, strict: bool = True, name: str | None = None
     ) -> None:
         groups = _checked_groups(groups)
-        super().__init__(default, name=name)
-        _check_default(self.inner_optimizer)
-        self.strict = bool(strict)
+        default = as_optimizer(default, type(self).__name__)
+        _check_default(default)
         optimizers = [
-            None if group.frozen else optimizer_of(group, self.inner_optimizer, number)
+            None if group.frozen else optimizer_of(group, default, number)
             for number, group in enumerate(groups)
         ]
-        _check_optimizers(optimizers, self.inner_optimizer)
+        _check_optimizers(optimizers, default)
+        super().__init__(default, name=name)
+        self.strict = bool(strict)
         self._global_norm = innermost(self.inner_optimizer).global_clipnorm
         innermost(self.inner_optimizer).global_clipnorm = None  # from here on it is ours
         with compat.untracked():

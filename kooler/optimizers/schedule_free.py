@@ -28,7 +28,7 @@ from keras import ops
 from kooler.core import compat
 from kooler.core.attach import inner_optimizers
 from kooler.core.types import Tensor
-from kooler.optimizers.wrapper import OptimizerWrapper
+from kooler.optimizers.wrapper import OptimizerWrapper, as_optimizer
 
 
 @keras.saving.register_keras_serializable("kooler")
@@ -50,12 +50,12 @@ class ScheduleFreeAverage(OptimizerWrapper):
     """
 
     def __init__(self, inner_optimizer: Any, *, name: str | None = None) -> None:
-        super().__init__(inner_optimizer, name=name)
-        found = list(_schedule_free_in(self.inner_optimizer))
+        inner = as_optimizer(inner_optimizer, type(self).__name__)
+        found = list(_schedule_free_in(inner))
         if not found:
             raise ValueError(
                 "ScheduleFreeAverage needs a ScheduleFreeAdamW inside, received "
-                f"{type(self.inner_optimizer).__name__}. Write ScheduleFreeAverage("
+                f"{type(inner).__name__}. Write ScheduleFreeAverage("
                 "keras.optimizers.ScheduleFreeAdamW(1e-3)), or use WeightAverage."
             )
         if any(one.beta_1 == 0 for one in found):
@@ -63,6 +63,7 @@ class ScheduleFreeAverage(OptimizerWrapper):
                 "With beta_1=0, ScheduleFreeAdamW keeps its fast weights in the model, and the "
                 "average cannot be told from them. Give it a `beta_1` above 0, for instance 0.9."
             )
+        super().__init__(inner, name=name)
 
     def alternatives(self) -> dict[str, list[tuple[Any, Any]]]:
         """The average by name; before the first update it is the weights themselves."""

@@ -85,8 +85,9 @@ class Telemetry(OptimizerWrapper):
         groups: Mapping[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
+        known = _known(quantities)
         super().__init__(inner_optimizer, name=name)
-        self.quantities = _known(quantities)
+        self.quantities = known
         self.groups = tuple((groups or {}).items())
         self.prefix = "" if name is None else f"{name}/"
         self._before: list[Tensor] = []

@@ -63,13 +63,14 @@ class WeightAverage(OptimizerWrapper):
         batch_statistics: str = "average",
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
         if batch_statistics not in BATCH_STATISTICS:
             raise ValueError(
                 f"`batch_statistics` must be one of {', '.join(BATCH_STATISTICS)}, "
                 f"received batch_statistics={batch_statistics!r}."
             )
-        self.laws = _by_name(averages)
+        laws = _by_name(averages)
+        super().__init__(inner_optimizer, name=name)
+        self.laws = laws
         self.batch_statistics = batch_statistics
         self._bound: Any = None
 

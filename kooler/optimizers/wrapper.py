@@ -62,7 +62,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
     """Whether a missing gradient is taken to be zero, as it is on JAX, or left out."""
 
     def __init__(self, inner_optimizer: Any, *, name: str | None = None) -> None:
-        inner = _optimizer(inner_optimizer, type(self).__name__)
+        inner = as_optimizer(inner_optimizer, type(self).__name__)
         super().__init__(learning_rate=0.0, name=name)
         compat.forget_learning_rate(self)
         self.inner_optimizer = inner
@@ -422,17 +422,12 @@ class CopyOf(keras.initializers.Initializer):
             return ops.cast(ops.copy(value), dtype)
 
 
-def _outside_of_traces() -> AbstractContextManager[Any]:
-    """On TensorFlow, what is written while a step is first traced is lost otherwise."""
-    if keras.backend.backend() != "tensorflow":
-        return nullcontext()
-    import tensorflow as tf
+def as_optimizer(identifier: Any, wrapper: str) -> Any:
+    """What is to be wrapped, for checks before a wrapper takes anything over from it.
 
-    scope: AbstractContextManager[Any] = tf.init_scope()
-    return scope
-
-
-def _optimizer(identifier: Any, wrapper: str) -> Any:
+    Raises:
+        TypeError: It is neither an optimizer nor the name of one.
+    """
     try:
         found = keras.optimizers.get(identifier)
     except (ValueError, TypeError):
@@ -443,3 +438,13 @@ def _optimizer(identifier: Any, wrapper: str) -> Any:
         f"{wrapper} wraps a Keras optimizer, received {identifier!r} of type "
         f"{type(identifier).__name__}. Pass an optimizer, a wrapper, or the name of an optimizer."
     )
+
+
+def _outside_of_traces() -> AbstractContextManager[Any]:
+    """On TensorFlow, what is written while a step is first traced is lost otherwise."""
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    scope: AbstractContextManager[Any] = tf.init_scope()
+    return scope

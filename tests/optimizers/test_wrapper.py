@@ -1,6 +1,7 @@
 """The wrapper that does nothing, and what every wrapper inherits from it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,20 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kooler.optimizers import OptimizerWrapper, inject
+from kooler.optimizers import (
+    Accumulate,
+    GradientTransform,
+    Group,
+    Lazy,
+    LearningRateMultiplier,
+    Lookahead,
+    OptimizerWrapper,
+    ParamGroups,
+    ScheduleFreeAverage,
+    Telemetry,
+    WeightAverage,
+    inject,
+)
 from tests.conftest import BACKEND
 from tests.toys import Nothing, Trail, Window, serializable
 
@@ -355,9 +369,56 @@ def test_inject_makes_the_wrapper_by_its_own_rule() -> None:
     assert inject(compiled("sgd"), Backwards, colour="red").optimizer.given == {"colour": "red"}
 
 
+REFUSED: dict[str, Callable[[Any], Any]] = {
+    "accumulate": lambda inner: Accumulate(inner, 0),
+    "lookahead": lambda inner: Lookahead(inner, 0),
+    "multiplier": lambda inner: LearningRateMultiplier(inner, {"v": -1.0}),
+    "transform": lambda inner: GradientTransform(inner, 3),
+    "average": lambda inner: WeightAverage(inner, 0.9),
+    "schedule free": ScheduleFreeAverage,
+    "telemetry": lambda inner: Telemetry(inner, []),
+    "lazy": lambda inner: Lazy(inner, "table", untouched="no"),
+    "groups": lambda inner: ParamGroups([Group("a", optimizer=scaled())], inner),
+}
+
+
+def scaled() -> Any:
+    return keras.optimizers.SGD(0.1, loss_scale_factor=8.0, global_clipnorm=1.0)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_where_a_wrapper_is_refused_the_optimizer_is_left_as_it_was(name: str) -> None:
+    optimizer = scaled()
+
+    with pytest.raises((TypeError, ValueError)):
+        REFUSED[name](optimizer)
+    assert (optimizer.loss_scale_factor, optimizer.global_clipnorm) == (8.0, 1.0)
+
+
+@pytest.mark.parametrize("place", ["arguments", "selectors"])
+def test_where_inject_fails_the_model_trains_as_before(place: str) -> None:
+    wrong: dict[str, tuple[Any, dict[str, Any]]] = {
+        "arguments": (Lookahead, {"sync_period": -1}),
+        "selectors": (LearningRateMultiplier, {"multipliers": {"no such": 2.0}}),
+    }
+    model, other = compiled(scaled()), compiled(scaled())
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+
+    with pytest.raises(ValueError, match=r"received -1|matches none"):
+        inject(model, wrong[place][0], **wrong[place][1])
+    assert model.optimizer is optimizer
+    assert (optimizer.loss_scale_factor, optimizer.global_clipnorm) == (8.0, 1.0)
+    for one in (model, other):
+        one.train_on_batch(X, Y)
+    assert_equal(model.get_weights(), other.get_weights())
+
+
 def test_inject_needs_a_class_and_a_compiled_model() -> None:
     with pytest.raises(TypeError, match="needs the class of a wrapper, received 'Trail'"):
         inject(compiled("sgd"), "Trail")
+    with pytest.raises(TypeError, match="`inject` needs a Keras model, received 3 of type int"):
+        inject(3, Trail)
     with pytest.raises(ValueError, match="`inject` needs a compiled model, and 'net' is not"):
         inject(keras.Sequential([keras.layers.Dense(1)], name="net"), Trail)
 
