@@ -6,12 +6,14 @@ what it forbids.
 
 import html
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from kooler import __version__
 from kooler.seq2seq.serve.query import Offer
 
 Schema = dict[str, Any]
+NO_NUL = r"^[^\u0000]*$"
 
 
 def openapi(offer: Offer) -> Schema:
@@ -58,7 +60,7 @@ def _stream() -> Schema:
         "responses": {
             "200": {
                 "description": "The events.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": {"text/event-stream": {"schema": _reference("Event")}},
             },
             **_refusals(),
         },
@@ -92,7 +94,7 @@ def _refusals() -> Schema:
 
 def _schemas(offer: Offer) -> Schema:
     limits = offer.limits
-    text = {"type": "string", "maxLength": limits.characters}
+    text = {"type": "string", "maxLength": limits.characters, "pattern": NO_NUL}
     options = {
         "order": {
             "enum": list(offer.orders),
@@ -119,11 +121,15 @@ def _schemas(offer: Offer) -> Schema:
     texts = {"type": "array", "items": text, "minItems": 1, "maxItems": limits.texts}
     request = _object({"text": text, "texts": texts, **options})
     request["oneOf"] = [{"required": ["text"]}, {"required": ["texts"]}]
+    single = {**_object({"text": text, **options}), "required": ["text"]}
+    candidates = {"allOf": _most_titles(limits.beam_sizes)}
+    event = {"event": {"enum": ["step", "titles", "error"]}, "data": {"type": "string"}}
     number = {"type": ["number", "null"]}
     title = {"text": {"type": "string"}, "log_prob": number, "score": number}
     return {
-        "Request": request,
-        "StreamRequest": {**_object({"text": text, **options}), "required": ["text"]},
+        "Request": {**request, **candidates},
+        "StreamRequest": {**single, **candidates},
+        "Event": _all(event),
         "Title": _all({**title, "order": {"enum": [*offer.orders, ""]}}),
         "Result": _all(
             {
@@ -138,6 +144,19 @@ def _schemas(offer: Offer) -> Schema:
         "Health": _all({"status": {"type": "string"}}),
         "Error": _all({"error": {"type": "string"}, "field": {"type": ["string", "null"]}}),
     }
+
+
+def _most_titles(beam_sizes: Sequence[int]) -> list[Schema]:
+    """The rule n_best ≤ beam_size, for each beam size and for the default."""
+    default = {"not": {"required": ["beam_size"]}}
+    chosen = [
+        ({"properties": {"beam_size": {"const": size}}, "required": ["beam_size"]}, size)
+        for size in beam_sizes
+    ]
+    return [
+        {"if": condition, "then": {"properties": {"n_best": {"maximum": size}}}}
+        for condition, size in [*chosen, (default, beam_sizes[0])]
+    ]
 
 
 def _text(summary: str, media_type: str) -> Schema:

@@ -131,6 +131,8 @@ def _order(record: dict[str, Any], orders: Sequence[str]) -> str:
 
 def _whole(record: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
     value = record.get(name, default)
+    if type(value) is float and value.is_integer():  # 5.0 is an integer to JSON Schema
+        value = int(value)
     if type(value) is not int or not low <= value <= high:  # `True` is no number here
         raise Refusal(
             422,

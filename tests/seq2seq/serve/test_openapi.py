@@ -70,6 +70,15 @@ def test_every_reference_leads_somewhere():
     assert set(SCHEMAS) - names == {"Title", "Result"} - names
 
 
+def test_no_more_titles_than_beams_may_be_asked_for():
+    rules = SCHEMAS["StreamRequest"]["allOf"]
+    most = [(rule["if"], rule["then"]["properties"]["n_best"]["maximum"]) for rule in rules]
+
+    chosen = {"properties": {"beam_size": {"const": 1}}, "required": ["beam_size"]}
+    assert [most for condition, most in most if condition == chosen] == [1]
+    assert most[-1] == ({"not": {"required": ["beam_size"]}}, 2)
+
+
 def test_the_page_names_every_path_and_status():
     description = openapi(OFFER)
 

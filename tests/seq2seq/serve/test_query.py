@@ -57,7 +57,7 @@ def test_everything_can_be_asked_for():
             "beam_size",
             "`beam_size` must be a whole number from 1",
         ),
-        ({"text": "a", "beam_size": 5.0}, "beam_size", "`beam_size` must be a whole number from 1"),
+        ({"text": "a", "beam_size": 5.5}, "beam_size", "`beam_size` must be a whole number from 1"),
         ({"text": "a", "n_best": 6}, "n_best", "`n_best` must be a whole number from 1 to 5, rece"),
         (
             {"text": "a", "beam_size": 1, "n_best": 2},
@@ -123,3 +123,9 @@ def test_any_bytes_are_a_query_or_refused(body):
         parse(body, OFFER)
     except Refusal as refusal:
         assert refusal.status == 422
+
+
+def test_a_whole_number_may_have_a_point_as_in_json_schema():
+    query = parse(b'{"text": "a", "beam_size": 1.0, "max_length": 1e1}', OFFER)
+
+    assert (query.beam_size, query.max_length) == (1, 10)
