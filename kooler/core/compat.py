@@ -691,10 +691,13 @@ class Feed(DataAdapter):
         batches: Iterator[Any] = data_adapter_utils.get_numpy_iterator(self._pass(self._asked))
         return batches
 
-    def get_jax_iterator(self) -> Iterator[Any]:
-        """Batches that JAX can be fed."""
+    def get_jax_iterator(self, super_batch: int | None = None) -> Iterator[Any]:
+        """Batches that JAX can be fed; where Keras 3.16 asks for it, several as one."""
         batches: Iterator[Any] = data_adapter_utils.get_jax_iterator(self._pass(self._asked))
-        return batches
+        if super_batch is None:
+            return batches
+        together: Iterator[Any] = data_adapter_utils.super_batch_iterator(batches, super_batch)
+        return together
 
     def get_torch_dataloader(self) -> Any:
         """A loader that hands on tensors on the device of the model, and reads nothing ahead."""

@@ -700,3 +700,15 @@ def test_feed_called_by_no_trainer_is_read() -> None:
 
     assert feed.passes == [("read", False)]
     assert len(batches) == 3
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only its trainer asks for several batches as one")
+def test_feed_hands_over_several_batches_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pairs(batches: Iterator[Any], size: int) -> Iterator[Any]:  # Keras 3.16 has one of its own
+        return zip(*[batches] * size, strict=False)
+
+    monkeypatch.setattr(compat.data_adapter_utils, "super_batch_iterator", pairs, raising=False)
+    feed = Asked()
+
+    assert len(list(feed.get_jax_iterator())) == 3
+    assert [len(batch) for batch in feed.get_jax_iterator(super_batch=2)] == [2]
