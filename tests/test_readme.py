@@ -52,7 +52,7 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_of_the_project_that_is_named_exists(document: Path) -> None:
     text = document.read_text("utf-8")
-    folders = ("kooler", "tests", "tools", "benchmarks", "examples")
+    folders = ("kooler", "tests", "tools", "benchmarks", "examples", "docs")
     files = [path.as_posix() for folder in folders for path in (PROJECT / folder).rglob("*.py")]
 
     missing = [
