@@ -6,8 +6,9 @@ A corpus is one or more files, each with one pair (source, target) a line or row
     .jsonl .json   {"source": "...", "target": "..."}, further fields are ignored
     .csv           a header that names source and target, further columns are ignored
     .parquet       columns source and target, further ones are ignored
+    .arrow         the same, as `save_to_disk` of HuggingFace's datasets writes it
 
-each but the last plain or, with a further suffix `.gz`, `.xz` or `.zst`, compressed; see
+each but the last two plain or, with a further suffix `.gz`, `.xz` or `.zst`, compressed; see
 `corpus_files.py` for folders, patterns and standard input.  The text is UTF-8, see `lines.py`.
 White space around a text is dropped, control characters in it are kept.
 
@@ -27,9 +28,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from kooler.seq2seq.arrow_rows import arrow_rows
 from kooler.seq2seq.compression import compression_of
 from kooler.seq2seq.corpus_errors import BadLine, CorpusError, shown, unreadable
 from kooler.seq2seq.corpus_files import (
+    ARROW,
     COMMA_SEPARATED,
     JSON_LINES,
     PARQUET,
@@ -202,6 +205,8 @@ def _opened(
     kind = format_of(file)
     if kind in PARQUET:
         return parquet_rows(file, columns), partial(_parse_record, columns)
+    if kind in ARROW:
+        return arrow_rows(file, columns), partial(_parse_record, columns)
     if kind in COMMA_SEPARATED:
         return csv_records(file, columns), partial(_parse_record, columns)
     if kind in JSON_LINES:

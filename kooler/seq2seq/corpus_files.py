@@ -2,6 +2,7 @@
 
     pairs.tsv        a file
     shards/          a folder: the files in it by name, those aside that begin with . or _
+    news/            a HuggingFace dataset that `save_to_disk` wrote
     'shards/*.csv'   a pattern, `**` for folders within folders: what it finds, by name
     -                standard input, as tab separated text
     -.jsonl.gz       standard input, in the format of that suffix
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kooler.core.atomic import replacing
+from kooler.seq2seq.arrow_rows import dataset_files
 from kooler.seq2seq.compression import COMPRESSIONS, compression_of
 from kooler.seq2seq.corpus_errors import CorpusError, shown
 
@@ -25,7 +27,8 @@ TAB_SEPARATED = (".tsv", ".txt")
 JSON_LINES = (".jsonl", ".json")
 COMMA_SEPARATED = (".csv",)
 PARQUET = (".parquet",)
-FORMATS = TAB_SEPARATED + JSON_LINES + COMMA_SEPARATED + PARQUET
+ARROW = (".arrow",)
+FORMATS = TAB_SEPARATED + JSON_LINES + COMMA_SEPARATED + PARQUET + ARROW
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -110,7 +113,7 @@ def _as_file(path: Path | str) -> Path:
 
 def _found(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from _in_folder(path)
+        yield from dataset_files(path) or _in_folder(path)
     elif path.exists() or not glob.has_magic(str(path)):
         yield path
     else:
@@ -150,11 +153,11 @@ def _check_format(path: Path) -> None:
         raise CorpusError(
             f"{shown(path)}: unknown suffix {format_of(path)!r}; name the file .tsv or .txt "
             '(source TAB target), .jsonl or .json ({"source": …, "target": …} a line), .csv or '
-            ".parquet (columns source and target); all but the last also with "
+            ".parquet or .arrow (columns source and target); all but these two also with "
             f"{', '.join(COMPRESSIONS)}."
         )
-    if format_of(path) in PARQUET and compression_of(path):
+    if format_of(path) in PARQUET + ARROW and compression_of(path):
         raise CorpusError(
-            f"{shown(path)}: Parquet is compressed within, and cannot be read front to back; "
-            f"unpack the file to {path.stem}."
+            f"{shown(path)}: Parquet and Arrow are not read front to back; unpack the file to "
+            f"{path.stem}."
         )

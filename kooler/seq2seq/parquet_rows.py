@@ -25,7 +25,7 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
     number = 0
     try:
         with parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
-            _check_columns(path, file.schema_arrow, columns)
+            check_columns(path, file.schema_arrow, columns)
             for batch in file.iter_batches(ROWS, columns=list(columns), use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
@@ -35,6 +35,19 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
         raise CorpusError(
             f"{shown(path)}:{number + 1}: the Parquet data cannot be read here: {first}."
         ) from None
+
+
+def check_columns(path: Path, schema: Any, columns: Sequence[str]) -> None:
+    """Raises CorpusError unless each column is there once, and is text."""
+    for name in columns:
+        if schema.names.count(name) != 1:
+            raise CorpusError(
+                f"{shown(path)}: there is no column {name!r} in {schema.names!r:.200}; "
+                f"the columns must be named {' and '.join(columns)}."
+            )
+        kind = str(schema.field(name).type)
+        if "string" not in kind:
+            raise CorpusError(f"{shown(path)}: the column {name!r} is {kind}, not text.")
 
 
 def _library(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
@@ -47,15 +60,3 @@ def _library(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
             'pip install "kooler[formats]".'
         ) from None
     return parquet, (pyarrow.ArrowException, OSError)
-
-
-def _check_columns(path: Path, schema: Any, columns: Sequence[str]) -> None:
-    for name in columns:
-        if schema.names.count(name) != 1:
-            raise CorpusError(
-                f"{shown(path)}: there is no column {name!r} in {schema.names!r:.200}; "
-                f"the columns must be named {' and '.join(columns)}."
-            )
-        kind = str(schema.field(name).type)
-        if "string" not in kind:
-            raise CorpusError(f"{shown(path)}: the column {name!r} is {kind}, not text.")

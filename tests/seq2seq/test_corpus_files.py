@@ -60,7 +60,9 @@ def test_what_is_not_there_or_not_all_pairs_is_refused():
     assert refused("nothing") == "nothing: there is no file in this folder."
     assert refused("a.parquet.gz") == "a.parquet.gz: no such file."
     Path("a.parquet.gz").touch()
-    assert "Parquet is compressed within" in refused("a.parquet.gz")
+    assert "Parquet and Arrow are not read front to back; unpack the file to a.parquet." in refused(
+        "a.parquet.gz"
+    )
     assert refused("-") == "-: standard input cannot be read here; name a file."
 
 
