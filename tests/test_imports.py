@@ -17,6 +17,7 @@ HEAVY = BACKENDS | {"keras", "sklearn", "matplotlib", "transformers"}
 WITHOUT_KERAS = [
     "kooler.core.atomic",
     "kooler.seq2seq.array_files",
+    "kooler.seq2seq.arrow_rows",
     "kooler.seq2seq.backend",
     "kooler.seq2seq.baselines",
     "kooler.seq2seq.briefs",
@@ -42,6 +43,7 @@ WITHOUT_KERAS = [
     "kooler.seq2seq.lines",
     "kooler.seq2seq.lock",
     "kooler.seq2seq.memory",
+    "kooler.seq2seq.model_card",
     "kooler.seq2seq.parquet_rows",
     "kooler.seq2seq.report",
     "kooler.seq2seq.reserved_ids",

@@ -1,4 +1,4 @@
-"""The command line: `kooler demo`, `train`, `generate`, `evaluate`, `explain`, `serve`.
+"""The command line: `kooler demo`, `train`, `generate`, `evaluate`, `explain`, `serve`, `export`.
 
 Wrong input ends with one line on stderr, `kooler: error: …`, never wrapped, and exit code 2.  What
 is wrong is found before Keras is imported where that is possible, and Keras is imported by the
@@ -137,8 +137,9 @@ def train(
             "--train",
             help="Pairs to learn from: .tsv (source TAB target), .jsonl "
             '({"source": …, "target": …}), .csv or .parquet (columns source and target), all but '
-            "the last also with .gz, .xz or .zst. A file, a folder of such files, a 'pattern*', or "
-            "- for standard input (-.jsonl, if not .tsv). Give it several times for several.",
+            "the last also with .gz, .xz or .zst. A file, a folder of such files or one that "
+            "HuggingFace's save_to_disk wrote, a 'pattern*', or - for standard input (-.jsonl, if "
+            "not .tsv). Give it several times for several.",
             metavar="FILE",
         ),
     ] = None,
@@ -401,6 +402,40 @@ def serve(
 
     if error := start(run, host, port, limits, _say):
         raise error
+
+
+@_command
+def export(
+    run: Run,
+    output: Annotated[
+        Path, typer.Option(help="The folder to make; missing or empty.", metavar="DIRECTORY")
+    ],
+    test: Annotated[
+        list[Path] | None,
+        typer.Option("--test", help="Pairs to measure with, for the card.", metavar="FILE"),
+    ] = None,
+    beam_size: BeamSize = 5,
+) -> None:
+    """Makes a folder to give away: weights, tokenizer, settings, and a model card.
+
+    With the scores on pairs that the training has not seen, beside baselines:
+        kooler export --run runs/first --output model --test test.tsv
+    What takes a run directory takes the folder:
+        kooler generate --run model < texts.txt
+    """
+    from kooler.seq2seq.model_card import check_empty, export_run
+
+    _check_search(run, ["best"], beam_size=beam_size, length_penalty=1.0, max_length=None)
+    check_empty(output)
+    measured = None
+    with _stopped(lambda: "Nothing was written."):
+        if test:
+            _start_keras()
+            from kooler.seq2seq.measure import measure
+
+            measured = measure(run, test, beam_size=beam_size)
+        export_run(run, output, measured)
+    _say(f"`{output}` holds the model. Write a licence into its README.md before you publish it.")
 
 
 @_command

@@ -21,7 +21,7 @@ from kooler.seq2seq.measure import Measured
 from kooler.seq2seq.settings import Settings
 from tests.seq2seq.small_run import SETTINGS, small_run, write_pairs
 
-COMMANDS = ("train", "generate", "evaluate", "explain", "serve", "demo")
+COMMANDS = ("train", "generate", "evaluate", "explain", "serve", "export", "demo")
 
 
 @pytest.fixture(scope="module")
