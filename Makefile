@@ -12,7 +12,7 @@ python   = $(VENV)/bin/python
 pytest   = $(python) tools/run_tests.py $(BACKEND) $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist worksteal)
 versions = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all test-nightly lint format docs clean
+.PHONY: help demo test test-all test-nightly test-wheels lint format docs clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -21,6 +21,7 @@ help:  ## show this list
 	@echo '                  daily: make test BACKEND=jax TEST=tests/core/test_selectors.py ARGS="-k glob"'
 	@echo 'make test-all     the same with the slow tests'
 	@echo 'make test-nightly test the core with the newest Keras, in an environment of its own'
+	@echo 'make test-wheels  install the wheel beside each backend alone, and use it there'
 	@echo 'make lint         check format, style and types'
 	@echo 'make format       put the code into shape'
 	@echo 'make docs         build the pages of docs/ into site/; open site/index.html, no network needed'
@@ -38,6 +39,9 @@ test-all: $(VENV)/installed-test
 test-nightly: $(VENV)/installed-test
 	@$(python) tools/nightly.py $(VENV)-nightly $(BACKEND) $(TEST) $(ARGS)
 
+test-wheels: $(VENV)/installed-test
+	@$(python) tools/wheels.py $(VENV)-wheel $(BACKEND)
+
 lint: $(VENV)/installed-test
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
@@ -52,7 +56,7 @@ docs: $(VENV)/installed-test
 	@echo 'kooler: open site/index.html'
 
 clean:
-	rm -rf $(VENV) $(VENV)-nightly site .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-nightly $(VENV)-wheel-* site .pytest_cache .mypy_cache .ruff_cache build dist
 
 $(VENV)/installed-demo: $(versions) | some-python
 	@$(PYTHON) tools/environment.py $(VENV) jax,seq2seq
