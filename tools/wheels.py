@@ -47,11 +47,25 @@ writer.compile("adam")
 writer.fit({{"source": ids, "target": ids[:, :2]}}, verbose=0)
 seq2seq.generate(writer, ids[:2], order="best", beam_size=2)
 
+from kooler.seq2seq.briefs import splits
+for name, pairs in zip(("train", "dev", "test"), splits(60, 8, 8, seed=0)):
+    with open(name + ".tsv", "w", encoding="utf-8") as file:
+        file.writelines(f"{{text}}\\t{{title}}\\n" for text, title in pairs)
+
 assert kooler.__file__.startswith(sys.prefix), kooler.__file__
 met = [name for name in others if name in sys.modules or importlib.util.find_spec(name)]
 assert not met, f"{{met}} beside {{backend}}"
 print("kooler", kooler.__version__, "with", backend, "alone")
 """
+SMALL = "--layers 1 --width 32 --heads 2 --feedforward 32 --vocabulary-size 300"
+COMMANDS = (
+    "demo --help",
+    f"train --train train.tsv --dev dev.tsv --run run --updates 3 --warmup 1 {SMALL}",
+    "evaluate --run run --test test.tsv --order mid --beam-size 1 --report report.html",
+    "explain --run run --text Rain. --beam-size 2 --output explain.html",
+    "export --run run --output model",
+)
+PAGES = ("report.html", "explain.html", "model/README.md")
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +77,9 @@ def main(arguments: list[str]) -> int:
             if missing := left_out(wheel, PROJECT):
                 raise SetupError(f"{wheel.name} lacks {', '.join(missing)}")
             for backend in backends:
-                try_with(backend, wheel, folder.with_name(f"{folder.name}-{backend}"))
+                place_of = folder.with_name(f"{folder.name}-{backend}")
+                install(wheel, backend, place_of)
+                use(backend, place_of)
         except (SetupError, subprocess.CalledProcessError) as error:
             print(f"\nkooler: {error}", file=sys.stderr)
             return 1
@@ -88,8 +104,8 @@ def left_out(wheel: Path, project: Path) -> list[str]:
     return sorted({name for name in names if "__pycache__" not in name} - packed)
 
 
-def try_with(backend: str, wheel: Path, folder: Path) -> None:
-    """Installs the wheel with one backend into a fresh environment, and uses it."""
+def install(wheel: Path, backend: str, folder: Path) -> None:
+    """Installs the wheel with one backend into a fresh environment."""
     shutil.rmtree(folder, ignore_errors=True)
     create(folder)
     say(f"installing {wheel.name}[{backend},seq2seq] into {folder}")
@@ -99,25 +115,36 @@ def try_with(backend: str, wheel: Path, folder: Path) -> None:
     with log.open("w", encoding="utf-8") as record:
         if run_pip([str(part) for part in command], record):
             raise SetupError(f"{explanation(log.read_text('utf-8'))}\nAll is in {log}.")
+
+
+def use(backend: str, folder: Path) -> None:
+    """Does with the installed package what a user does; what fails is an error."""
     others = [name for name in BACKENDS if name != backend]
-    kooler = [folder / "bin" / "kooler"]
     with tempfile.TemporaryDirectory() as elsewhere:
         run_in(elsewhere, backend, [python_of(folder), "-c", USE.format(others=others)])
-        run_in(elsewhere, backend, [*kooler, "demo", "--help"], quiet=True)
-        run_in(elsewhere, backend, [*kooler, "demo", "--minutes", "0.05"], quiet=True)
-        if not (Path(elsewhere) / "runs" / "demo" / "report.html").is_file():
-            raise SetupError(f"`kooler demo` left no report with {backend}")
+        for command in COMMANDS:
+            run_in(elsewhere, backend, [python_of(folder).with_name("kooler"), *command.split()])
+        if missing := [page for page in PAGES if not (Path(elsewhere) / page).is_file()]:
+            raise SetupError(f"with {backend}, {', '.join(missing)} was not written")
     say(f"the wheel works with {backend} alone")
 
 
-def run_in(place: str, backend: str, command: Iterable[object], quiet: bool = False) -> None:
-    """Runs a command away from the checkout, with no path but that of its environment."""
+def run_in(place: str, backend: str, command: Iterable[object]) -> None:
+    """Runs a command away from the checkout, with no path but that of its environment; what it
+    prints is shown where it fails."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    output = subprocess.DEVNULL if quiet else None
-    subprocess.run(
-        [str(part) for part in command], cwd=place, env=environment, stdout=output, check=True
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise SetupError(f"{backend}: exit status {done.returncode}:\n{said}")
 
 
 if __name__ == "__main__":
