@@ -22,7 +22,7 @@ ELSEWHERE = {  # page of the site: file of the repository
     "contributing.md": "CONTRIBUTING.md",
 }
 ALSO_KNOWN_AS = {"README.md": "index.md", "README.zh.md": "zh/index.md"}
-LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
+LINK = re.compile(r"\[([^\]]*)\]\(([^)#:\s]+)((?:#[^)\s]*)?)\)")
 LOADED = re.compile(r'<(?:script|img|iframe|source)\b[^>]*\bsrc="?(?:https?:)?//[^" >]*', re.I)
 STYLED = re.compile(
     r'<link\b[^>]*\brel="?(?:stylesheet|preconnect|preload)[^>]*(?:https?:)?//', re.I
@@ -58,13 +58,18 @@ def between_pages(markdown: str, site_page: str) -> str:
     source = ELSEWHERE.get(site_page, f"docs/{site_page}")
 
     def replaced(link: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[2]))
-        return link[1] + posixpath.relpath(page_of(target), posixpath.dirname(site_page)) + link[3]
+        text, target, anchor = link.groups()
+        page = page_of(posixpath.normpath(posixpath.join(posixpath.dirname(source), target)))
+        if page is None:
+            return text
+        return f"[{text}]({posixpath.relpath(page, posixpath.dirname(site_page))}{anchor})"
 
     return LINK.sub(replaced, markdown)
 
 
-def page_of(path: str) -> str:
-    """The page that shows a file of the repository."""
-    pages = {source: page for page, source in ELSEWHERE.items()}
-    return pages.get(path) or ALSO_KNOWN_AS.get(path) or path.removeprefix("docs/")
+def page_of(path: str) -> str | None:
+    """The page that shows a file of the repository; None for code, which the site does not hold."""
+    pages = {source: page for page, source in ELSEWHERE.items()} | ALSO_KNOWN_AS
+    if path.startswith("docs/"):
+        return path.removeprefix("docs/")
+    return pages.get(path)

@@ -24,6 +24,7 @@ PROJECT = Path(__file__).parents[2]
         ("contributing.md", "[a](docs/log.md)", "[a](log.md)"),
         ("steps.md", "[a](#heun) [b](https://keras.io)", "[a](#heun) [b](https://keras.io)"),
         ("seams.md", "![a](assets/seams.svg)", "![a](assets/seams.svg)"),
+        ("adding.md", "see [toys](../tests/toys.py).", "see toys."),
     ],
 )
 def test_a_link_of_the_repository_becomes_one_of_the_site(
