@@ -3,10 +3,11 @@
     together  =  NLL(→ y) + NLL(← y)        nats a token, each beside the other
     open      =  NLL of a token whose answer is not in sight
 
-Two honest directions need about as much each as one alone, so together is about 2 · open.  A model
-that sees the true target on the other side needs next to nothing from the middle on.  Late in the
-training of such a model the *sum* of both falls below what *one* direction needs: that is no fit,
-it is a leak (Su Jianlin's symptom, https://kexue.fm/archives/6877).
+The reading shows each order beside their sum.  Two honest directions need about as much each as one
+alone, so together is about 2 · open.  A model that sees the true target on the other side needs
+next to nothing from the middle on.  Late in the training of such a model the *sum* of both falls
+below what *one* direction needs: that is no fit, it is a leak (Su Jianlin's symptom,
+https://kexue.fm/archives/6877).
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,19 @@ class LeakMeter(NamedTuple):
     """A reading, in nats per token.
 
     Attributes:
-        together: The sum of both directions.
+        left: What the left-to-right direction needs.
+        right: What the other one needs.
         one: What one direction needs without a leak.
     """
 
-    together: float
+    left: float
+    right: float
     one: float
+
+    @property
+    def together(self) -> float:
+        """The sum of both directions."""
+        return self.left + self.right
 
     @property
     def leaks(self) -> bool:
@@ -31,10 +39,12 @@ class LeakMeter(NamedTuple):
 
     def sentence(self) -> str:
         """The reading in words."""
-        verdict = "the model reads its answers off the other side" if self.leaks else "no leak"
+        verdict = (
+            "WARNING, the model reads its answers off the other side" if self.leaks else "no leak"
+        )
         return (
-            f"leak meter: both directions {self.together:.2f}, one {self.one:.2f} nats a token: "
-            f"{verdict}"
+            f"leak meter: l2r {self.left:.2f} + r2l {self.right:.2f} = {self.together:.2f}, one "
+            f"direction {self.one:.2f} nats a token: {verdict}"
         )
 
 
@@ -42,12 +52,11 @@ def leak_meter(losses: Mapping[str, float], one: float | None = None) -> LeakMet
     """Reads the meter.
 
     Args:
-        losses: Metrics of a `SynchronousBidirectional`: "nll_l2r", "nll_r2l", "nll_open".
+        losses: Metrics of a model with both directions: "nll_l2r", "nll_r2l", "nll_open".
         one: The loss of a model of one direction, if there is one; else "nll_open" stands for it.
 
     Example:
         >>> leak_meter(model.evaluate(data, return_dict=True)).leaks
     """
-    return LeakMeter(
-        losses["nll_l2r"] + losses["nll_r2l"], losses["nll_open"] if one is None else one
-    )
+    alone = losses["nll_open"] if one is None else one
+    return LeakMeter(losses["nll_l2r"], losses["nll_r2l"], alone)

@@ -216,7 +216,6 @@ class _Training:
         batch = self._batch()
         seed_torch(settings.seed, progress.update)
         logs = self.model.train_on_batch(batch, return_dict=True)
-        self.losses = logs
         progress.update += 1
         self._show(logs, batch)
         if progress.update % LOG_EVERY == 0:
@@ -287,7 +286,8 @@ class _Training:
     def _evaluate(self, averaged: Sequence[int] = ()) -> None:
         """Measures the weights on the dev set, and keeps them if they are the best so far."""
         progress = self.progress
-        look = self._look(len(averaged))
+        losses = self._dev_losses()
+        look = self._look(losses, len(averaged))
         loss = sum(look.nll.values()) / len(look.nll)
         progress.exact = look.exact
         progress.stale += 1
@@ -308,17 +308,18 @@ class _Training:
             }
         )
         self.display.look(look)
-        if self.settings.architecture == "synchronous":
-            self.display.note(leak_meter(self.losses).sentence() + ".")
+        if "open" in losses and len(self.settings.orders) == 2:
+            meter = leak_meter({f"nll_{name}": value for name, value in losses.items()})
+            self.display.note(meter.sentence() + ".")
 
-    def _look(self, averaged: int) -> Look:
+    def _look(self, losses: dict[str, float], averaged: int) -> Look:
         texts = [pair.source for pair in self.examples]
         written = self.writer.write(texts, order=self._order(), beam_size=1)
         titles = [found[0].text for found in written]
         pairs = zip(self.examples, titles, strict=True)
         exact = 100 * sum(pair.target == title for pair, title in pairs) / len(titles)
-        update, losses = self.progress.update, self._dev_losses()
-        return Look(update, losses, exact, *self.examples[0], titles[0], averaged)
+        nll = {order: losses[order] for order in self.settings.orders}
+        return Look(self.progress.update, nll, exact, *self.examples[0], titles[0], averaged)
 
     def _order(self) -> str:
         """The order that shows what the model can do so far."""
@@ -326,18 +327,18 @@ class _Training:
         return "best" if together else self.settings.orders[-1]
 
     def _dev_losses(self) -> dict[str, float]:
-        """Nats per token on the dev set, by order."""
-        names = [f"nll_{order}" for order in self.settings.orders]
-        sums, tokens = np.zeros(len(names)), 0
+        """Nats per token on the dev set, by order, and what else the model reports."""
+        names = (*self.settings.orders, *self.model.own_losses)
+        sums, tokens = np.zeros(len(names)), np.zeros(len(names))
         for batch in self.data.dev_batches():
             pairs = {"source": batch.source, "target": batch.target}
             if self.rounds and self.rounds.is_second_pass:
                 pairs |= self.rounds.beside("dev", batch.indices, len(batch.source))
             logs = self.model.test_on_batch(pairs, return_dict=True)  # of this batch alone
-            count = _token_count(batch)
-            sums += count * np.array([float(logs[name]) for name in names])
-            tokens += count
-        return dict(zip(self.settings.orders, (sums / max(tokens, 1)).tolist(), strict=True))
+            counts = _token_counts(batch, names)
+            sums += counts * np.array([float(logs[f"nll_{name}"]) for name in names])
+            tokens += counts
+        return dict(zip(names, (sums / np.maximum(tokens, 1)).tolist(), strict=True))
 
     def _save_checkpoint(self) -> None:
         """Writes a checkpoint; the last regular ones, of which the average is made, stay."""
@@ -391,7 +392,10 @@ def seed_torch(seed: int, update: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence([seed, update]).generate_state(1)[0]))
 
 
-def _token_count(batch: EvaluationBatch) -> int:
-    """The tokens that a dev batch's loss is the mean of: with each EOS, without empty sources."""
+def _token_counts(batch: EvaluationBatch, names: Sequence[str]) -> np.ndarray:
+    """The tokens that each loss of a dev batch is the mean of, without those of empty sources: the
+    first half of each target, the second half, or, in an order, all and EOS."""
     written = batch.target[(batch.source != PAD).any(axis=1)]
-    return int((written != PAD).sum()) + len(written)
+    lengths = (written != PAD).sum(axis=1)
+    halves = {"open": (lengths + 1) // 2, "shown": lengths // 2}
+    return np.array([halves.get(name, lengths + 1).sum() for name in names])
