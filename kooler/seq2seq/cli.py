@@ -58,6 +58,14 @@ MaxLength = Annotated[
     int | None,
     typer.Option(help="Longest title in tokens; as in training if not given.", metavar="COUNT"),
 ]
+Partners = Annotated[
+    str,
+    typer.Option(
+        help="Whom a title being written sees where both directions see each other: the one of its "
+        "rank on the other side, or the mean over all of them (recurrent models).",
+        metavar="rank|all",
+    ),
+]
 
 app = typer.Typer(
     name="kooler",
@@ -197,6 +205,7 @@ def generate(
     ] = 1,
     length_penalty: LengthPenalty = 1.0,
     max_length: MaxLength = None,
+    partners: Partners = "rank",
     jsonl: Annotated[
         bool,
         typer.Option("--jsonl", help="Write one JSON object a text, with scores and orders."),
@@ -216,6 +225,7 @@ def generate(
         "beam_size": beam_size,
         "length_penalty": length_penalty,
         "max_length": max_length,
+        "partners": partners,
     }
     _check_search(run, [order], n_best, **options)
     _start_keras()
@@ -246,6 +256,7 @@ def evaluate(
     beam_size: BeamSize = 5,
     length_penalty: LengthPenalty = 1.0,
     max_length: MaxLength = None,
+    partners: Partners = "rank",
     output: Annotated[
         Path | None,
         typer.Option(help="Write the titles of the last order measured here.", metavar="FILE"),
@@ -284,6 +295,7 @@ def evaluate(
         "beam_size": beam_size,
         "length_penalty": length_penalty,
         "max_length": max_length,
+        "partners": partners,
     }
     _check_search(run, order or ["best"], **options)
     check_bleu_tokenizer(tokenize)
@@ -484,6 +496,7 @@ def _check_search(
     beam_size: int,
     length_penalty: float,
     max_length: int | None,
+    partners: str = "rank",
 ) -> None:
     """A look at the run and at the options before Keras starts: what is wrong is told at once."""
     from kooler.seq2seq.rules import Rules, check_search
@@ -494,7 +507,7 @@ def _check_search(
     directory.tokenizer()
     settings = directory.settings()
     longest = settings.target_length if max_length is None else max_length
-    rules = Rules(beam_size, longest, length_penalty=length_penalty)
+    rules = Rules(beam_size, longest, length_penalty=length_penalty, partners=partners)
     for order in chosen:
         check_search(rules, order, n_best, settings.orders)
 

@@ -22,7 +22,6 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
-from kooler.seq2seq.ancestry import Ancestry, nobody_yet
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
 from kooler.seq2seq.rules import Rules
@@ -197,19 +196,18 @@ def _sizes(steps: int) -> list[int]:
 
 def starting(
     model: Seq2Seq, batch: int, order: str, rules: Rules, steps: int
-) -> tuple[Ancestry, Tensor]:
-    """What a search begins with: empty caches for so many steps, and each source's start tags."""
+) -> tuple[Any, Tensor]:
+    """What a search begins with: a state for so many steps, and each source's start tags."""
     per_step = tokens_per_step(order)
     tags = ops.convert_to_tensor(np.array(START_TAGS[order], "int32"))
-    caches = model.empty_caches(batch, steps * rules.beam_size * per_step)
-    state = Ancestry(caches, nobody_yet(batch, rules.beam_size, steps))
+    state = model.first_state(batch, rules.beam_size, steps, per_step)
     return state, ops.broadcast_to(tags, (batch, per_step))
 
 
 def step_of(model: Seq2Seq, memory: Memory, order: str) -> Step:
     """The step function of a search: the model, with its sources read."""
 
-    def step(state: Ancestry, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+    def step(state: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
         logits, state = model.step_of_relatives(inputs, time, SIDES[order], state, memory)
         return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), state
 

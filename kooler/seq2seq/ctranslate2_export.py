@@ -32,8 +32,14 @@ def export_ctranslate2(model: Seq2Seq, directory: str | Path, *, order: str = "l
 
     Raises:
         ImportError: If CTranslate2 is not installed.
-        ValueError: For `order="mid"` and for a copy prior, which CTranslate2 cannot run.
+        ValueError: For `order="mid"`, a copy prior, and recurrent models, which CTranslate2 cannot
+            run.
     """
+    if model.architecture != "transformer":
+        raise ValueError(
+            "CTranslate2 runs Transformers only, received a model with "
+            f"architecture={model.architecture!r}. Train one with architecture='transformer'."
+        )
     check_order(order, tuple(name for name in model.orders if name != "mid"))
     if model.copy_prior:
         raise ValueError(

@@ -27,7 +27,6 @@ from kooler.seq2seq.report_parts import order_name, pill, source_text
 from kooler.seq2seq.report_text import escape, percent
 from kooler.seq2seq.report_words import language_of, say, speaking
 from kooler.seq2seq.rules import Rules
-from kooler.seq2seq.synchronous import SynchronousBidirectional
 from kooler.seq2seq.tokenizer import Tokenizer
 from kooler.seq2seq.watching import Halves, Moment, watch
 from kooler.seq2seq.writer import Writer
@@ -50,7 +49,7 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
     Raises:
         ValueError: For a text without a token.
     """
-    if isinstance(writer.model, SynchronousBidirectional):
+    if writer.model.writes_together:
         raise ValueError(
             "an explanation draws the orders of a model one by one, but this model writes in two "
             "directions at once. Explain one that was trained without that."

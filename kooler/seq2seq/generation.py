@@ -30,7 +30,6 @@ from kooler.seq2seq.rules import Rules, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, source_batches
-from kooler.seq2seq.synchronous import SynchronousBidirectional
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of, synchronous_search
 
 
@@ -59,6 +58,7 @@ def generate(
     top_p: float | None = None,
     seed: int = 0,
     early_stopping: bool = True,
+    partners: str = "rank",
     batch_size: int = 64,
 ) -> Generation:
     """Writes a target for each source.
@@ -67,8 +67,8 @@ def generate(
         model: A trained model.
         source: int [B, S] token ids padded with 0, or a list of lists of ids.
         order: "l2r", "r2l", "mid", or "best" for the candidates of all the model's orders scored by
-            all; a `SynchronousBidirectional` writes "best" in both directions at once, with half
-            of the beam each.  Presets on the same weights: "fast" is "mid", "standard" is "l2r".
+            all; a model whose directions see each other writes "best" in both at once, with half of
+            the beam each.  Presets on the same weights: "fast" is "mid", "standard" is "l2r".
         beam_size: Hypotheses kept open at each step; 1 is greedy.
         n_best: How many targets to return for each source, at most `beam_size`.
         length_penalty: α; 0 prefers short targets, larger values prefer longer ones.
@@ -81,6 +81,9 @@ def generate(
         top_p: Sample among the most probable tokens that together reach this probability.
         seed: Of the samples; those of a source depend on it and on the source's index only.
         early_stopping: Stop at `beam_size` finished hypotheses; False goes on until none can enter.
+        partners: Whom a hypothesis sees where directions see each other: "rank", the one of its
+            rank on the other side, or "all", every one of them, which averages over all pairs (of a
+            recurrent model).
         batch_size: Sources run together.
 
     Returns:
@@ -101,10 +104,12 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        partners=partners,
     )
     check_search(rules, order, n_best, model.orders)
     order = order_of(order)
-    if order == "best" and isinstance(model, SynchronousBidirectional):
+    _check_partners(model, rules, order)
+    if order == "best" and model.writes_together:
         rules = rules._replace(beam_size=2 * half_of(beam_size))
     _check_banned(model, banned_tokens)
     rows = id_lists(source, model.source_vocabulary_size)
@@ -152,10 +157,10 @@ def hypotheses(
     """
     if banned is None:
         banned = np.zeros(model.vocabulary_size, "float32")
-    if order == "best" and isinstance(model, SynchronousBidirectional):
+    if order == "best" and model.writes_together:
         rules = rules._replace(beam_size=2 * half_of(rules.beam_size))
     given = (rules, limit or rules.max_length, banned, noise)
-    if order == "best" and isinstance(model, SynchronousBidirectional):
+    if order == "best" and model.writes_together:
         return _searched_together(model, source, *given)
     names = model.orders if order == "best" else (order,)
     proposals = [_searched(model, source, name, *given) for name in names]
@@ -233,7 +238,7 @@ def finished(stream: np.ndarray, log_prob: float, score: float, order: str) -> H
 
 
 def _searched_together(
-    model: SynchronousBidirectional,
+    model: Seq2Seq,
     source: np.ndarray,
     rules: Rules,
     limit: int,
@@ -283,6 +288,20 @@ def _generation(found: list[list[Hypothesis]], n_best: int) -> Generation:
             result.log_probs[row, place] = hypothesis.log_prob
             result.orders[row, place] = hypothesis.order
     return result
+
+
+def _check_partners(model: Seq2Seq, rules: Rules, order: str) -> None:
+    """Raises ValueError for pairs of all hypotheses where a model has none, or no cache for them.
+
+    Where directions see each other in every layer, each pair would have states of its own.
+    """
+    known = order == "best" and model.writes_together and model.architecture == "recurrent"
+    if rules.partners == "all" and not known:
+        raise ValueError(
+            "`partners='all'` needs order='best' and a model with architecture='recurrent', "
+            f"leaky=True, whose decoders meet on top only; received order={order!r} and a "
+            f"{type(model).__name__}. Take partners='rank'."
+        )
 
 
 def _check_banned(model: Seq2Seq, banned_tokens: Sequence[int]) -> None:

@@ -105,7 +105,10 @@ def _written(
     titles = {}
     for order in orders:
         writer.cut = 0
-        found = writer.write(sources, order=order, **options)
+        chosen = dict(options)
+        if order != "best":  # one direction has no partners
+            chosen.pop("partners", None)
+        found = writer.write(sources, order=order, **chosen)
         titles[order] = [best[0].text for best in found]
     return titles
 

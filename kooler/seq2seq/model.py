@@ -1,4 +1,4 @@
-"""Seq2Seq: one Transformer that writes a target from the left, from the right, and from both ends.
+"""Seq2Seq: one network that writes a target from the left, from the right, and from both ends.
 
 One set of weights learns every generation order (see `order.py`); a start tag tells which.  The
 model carries its own loss, the label-smoothed cross-entropy of every slot of every order,
@@ -21,7 +21,8 @@ import numpy as np
 from keras import ops
 
 from kooler.core.types import Tensor
-from kooler.seq2seq.ancestry import Ancestry
+from kooler.seq2seq.ancestry import Ancestry, nobody_yet
+from kooler.seq2seq.input_replacement import replaced
 from kooler.seq2seq.order import ORDERS, Layout, check_order, layout, visible
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
 from kooler.seq2seq.sizes import POSITIONS, SIZES, dimensions_of
@@ -30,7 +31,6 @@ from kooler.seq2seq.transformer import (
     Cache,
     DecoderLayer,
     EncoderLayer,
-    Source,
     attend,
     layer_norm,
     sinusoids,
@@ -40,7 +40,7 @@ from kooler.seq2seq.transformer import (
 class Memory(NamedTuple):
     """A batch of sources, ready to be decoded."""
 
-    layers: list[Source]
+    layers: Any  # what each decoder layer sees of the source; a nest of tensors
     contains: Tensor | None  # float [B, 1, 1, V]: 1 where the source contains the token
 
 
@@ -55,7 +55,8 @@ class Seq2Seq(keras.Model):
         target_vocabulary_size: Number of target ids; None shares one vocabulary and one table.
         size: "tiny", "small" or "base"; `layers`, `width`, `heads`, `feedforward` override it.
         orders: The generation orders to learn.
-        architecture: "transformer".
+        architecture: "transformer", or "recurrent" for LSTMs (see `recurrent.py`), which also take
+            `leaky`.
         dropout: The rate of dropout.
         norm: "post" (layer normalisation after each part) or "pre".
         label_smoothing: ε, the share of the loss that is spread over all tokens.
@@ -63,6 +64,8 @@ class Seq2Seq(keras.Model):
         r_drop: α of R-Drop (see `call`); 0 does without.
         order_sampling: "all": every target in every order, each step; "one": in one, drawn at
             random.
+        input_replacement: Share of the tokens that the decoder reads which are replaced in
+            training, in half of the targets (see `input_replacement.py`); 0 replaces none.
         max_length: The longest target that `generate` writes unless told otherwise.
 
     Example:
@@ -73,6 +76,17 @@ class Seq2Seq(keras.Model):
 
     own_settings: tuple[str, ...] = ()  # arguments that a subclass adds
     own_losses: tuple[str, ...] = ()  # and losses that it reports beside those of the orders
+    architectures: tuple[str, ...] = ("transformer", "recurrent")
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "Seq2Seq":
+        """Makes a `Seq2Seq`, or what another architecture has in its place."""
+        if cls is Seq2Seq and named.get("architecture") == "recurrent":
+            from kooler.seq2seq.recurrent import (
+                RecurrentSeq2Seq,
+            )  # a subclass: it imports this file
+
+            cls = RecurrentSeq2Seq
+        return super().__new__(cls, *arguments, **named)
 
     def __init__(
         self,
@@ -93,6 +107,7 @@ class Seq2Seq(keras.Model):
         copy_prior: bool = False,
         r_drop: float = 0.0,
         order_sampling: str = "all",
+        input_replacement: float = 0.0,
         max_length: int = 64,
         **arguments: Any,
     ) -> None:
@@ -114,22 +129,27 @@ class Seq2Seq(keras.Model):
             "copy_prior": copy_prior,
             "r_drop": r_drop,
             "order_sampling": order_sampling,
+            "input_replacement": input_replacement,
             "max_length": max_length,
             **own,
         }
-        _check(self._config)
+        _check(self._config, self.architectures)
         self.orders = tuple(orders)
+        self.architecture = architecture
         self.label_smoothing = label_smoothing
         self.copy_prior = copy_prior
         self.r_drop = r_drop
         self.norm = norm
         self.order_sampling = order_sampling
+        self.input_replacement = input_replacement
         self.max_length = max_length
         self.source_vocabulary_size = source_vocabulary_size
         self.vocabulary_size = target_vocabulary_size or source_vocabulary_size
         self.dimensions = dimensions_of(size, self._config)
         self._make_layers(dropout, norm)
         self.order_seed = keras.random.SeedGenerator(0)
+        if input_replacement:
+            self.replacement_seed = keras.random.SeedGenerator(0)
         measured = (*self.orders, *self.own_losses)
         self.trackers = {name: keras.metrics.Mean(name=f"nll_{name}") for name in measured}
         self.build()
@@ -138,8 +158,10 @@ class Seq2Seq(keras.Model):
         width, heads = self.dimensions["width"], self.dimensions["heads"]
         parts = (width, heads, self.dimensions["feedforward"], dropout, norm)
         count = range(self.dimensions["layers"])
-        self.encoder = [EncoderLayer(*parts, name=f"encoder_{index}") for index in count]
-        self.decoder = [self._decoder_layer(parts, f"decoder_{index}") for index in count]
+        self.encoder: list[Any] = [EncoderLayer(*parts, name=f"encoder_{index}") for index in count]
+        self.decoder: list[Any] = [
+            self._decoder_layer(parts, f"decoder_{index}") for index in count
+        ]
         self.dropout = keras.layers.Dropout(dropout)
         self.final_norms: list[keras.layers.LayerNormalization] = []
         if norm == "pre":  # the stream of a pre-norm Transformer leaves its last layer unnormalised
@@ -150,12 +172,12 @@ class Seq2Seq(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Makes every weight; `__init__` calls it, so a model has its weights before any data."""
-        width, size = self.dimensions["width"], self.vocabulary_size
+        size = self.vocabulary_size
         self.embeddings = self._table("embeddings", size)
         self.source_embeddings = self.embeddings
         if self._config["target_vocabulary_size"] is not None:
             self.source_embeddings = self._table("source_embeddings", self.source_vocabulary_size)
-        self.sides = self.add_weight(shape=(2, width), initializer="zeros", name="sides")
+        self._build_positions()
         if self.copy_prior:
             self.prior_scale = self.add_weight(
                 shape=(size,), initializer="zeros", name="prior_scale"
@@ -163,8 +185,15 @@ class Seq2Seq(keras.Model):
             self.prior_shift = self.add_weight(
                 shape=(size,), initializer="zeros", name="prior_shift"
             )
+        self._build_layers()
+
+    def _build_positions(self) -> None:
+        shape = (2, self.dimensions["width"])
+        self.sides = self.add_weight(shape=shape, initializer="zeros", name="sides")
+
+    def _build_layers(self) -> None:
         for layer in (*self.encoder, *self.decoder, *self.final_norms):
-            layer.build((None, width))
+            layer.build((None, self.dimensions["width"]))
 
     def _table(self, name: str, size: int) -> keras.Variable:
         width = self.dimensions["width"]
@@ -238,7 +267,7 @@ class Seq2Seq(keras.Model):
             x, _ = layer.call(x, mask, source)
         return attention
 
-    def empty_caches(self, rows: int, slots: int) -> list[Cache]:
+    def empty_caches(self, rows: int, slots: int) -> Any:
         """Caches for `rows` streams of at most `slots` slots."""
         heads = self.dimensions["heads"]
         shape = (rows, heads, slots, self.dimensions["width"] // heads)
@@ -250,16 +279,16 @@ class Seq2Seq(keras.Model):
         inputs: Tensor,
         time: Tensor,
         sides: tuple[int, ...],
-        caches: list[Cache],
+        caches: Any,
         memory: Memory,
-    ) -> tuple[Tensor, list[Cache]]:
+    ) -> tuple[Tensor, Any]:
         """One step of every row, each with a cache of its own.
 
         Args:
             inputs: int32 [B, R, C], what the C slots of this step read.
             time: int32 scalar, the number of the step.
             sides: For each slot the end that it counts from.
-            caches: Keys and values of the earlier steps, of B·R rows.
+            caches: What the earlier steps left, as `empty_caches` begins it.
             memory: The sources.
 
         Returns:
@@ -268,14 +297,22 @@ class Seq2Seq(keras.Model):
         seen = ops.arange(caches[0].keys.shape[2]) < (time + 1) * inputs.shape[2]
         return self._stepped(inputs, time, sides, caches, seen, memory)
 
+    def first_state(self, batch: int, places: int, steps: int, per_step: int) -> Any:
+        """What a search of `places` hypotheses a sentence carries before its first step.
+
+        It has room for `steps` steps of `per_step` slots, and `grown(steps)` gives it more.
+        """
+        caches = self.empty_caches(batch, steps * places * per_step)
+        return Ancestry(caches, nobody_yet(batch, places, steps))
+
     def step_of_relatives(
         self,
         inputs: Tensor,
         time: Tensor,
         sides: tuple[int, ...],
-        state: Ancestry,
+        state: Any,
         memory: Memory,
-    ) -> tuple[Tensor, Ancestry]:
+    ) -> tuple[Tensor, Any]:
         """One step of every row; the rows of a sentence share its cache of R·C slots a step."""
         state = state.written(time)
         seen = state.readable(inputs.shape[2])
@@ -328,8 +365,8 @@ class Seq2Seq(keras.Model):
             inputs = {name: doubled(ids) for name, ids in inputs.items()}
             order = order if order.shape[0] == 1 else doubled(order)
         source, target = inputs["source"], inputs["target"]
-        streams = layout(ops.cast(target, "int32")[:, None, :], order)
-        logits, _ = self.decode(streams, self.encode(source, training), training)
+        streams = self._read(layout(ops.cast(target, "int32")[:, None, :], order), training)
+        logits, _ = self._decode_batch(streams, self.encode(source, training), training)
         nll, loss = self._token_losses(logits, streams.targets)
         if twice:
             loss = loss + self.r_drop / 2 * difference(logits)
@@ -348,18 +385,39 @@ class Seq2Seq(keras.Model):
     ) -> Tensor:
         """The mean loss of a batch's tokens; `y` and `sample_weight` are not used."""
         weight = y_pred["weight"]
-        for index, order in enumerate(ORDERS):
-            if order in self.orders:
-                chosen = weight * ops.cast(ops.equal(y_pred["order"], index), "float32")[..., None]
-                count = ops.sum(chosen)
-                mean = ops.sum(y_pred["nll"] * chosen) / ops.maximum(count, 1.0)
-                self.trackers[order].update_state(mean, sample_weight=count)
+        for order in self.orders:
+            written = ops.equal(y_pred["order"], ORDERS.index(order))
+            chosen = weight * ops.cast(written, "float32")[..., None]
+            self._track(order, y_pred["nll"], chosen)
         weight = y_pred.get("loss_weight", weight)
         return ops.sum(y_pred["loss"] * weight) / ops.maximum(ops.sum(weight), 1.0)
+
+    def _track(self, name: str, nll: Tensor, weight: Tensor) -> None:
+        """Reports a mean loss."""
+        count = ops.sum(weight)
+        mean = ops.sum(nll * weight) / ops.maximum(count, 1.0)
+        self.trackers[name].update_state(mean, sample_weight=count)
+
+    @property
+    def writes_together(self) -> bool:
+        """Whether "best" is written in two directions at once, instead of one after the other."""
+        return False
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal model."""
         return {**super().get_config(), **self._config, "name": self.name}
+
+    def _decode_batch(
+        self, streams: Layout, memory: Memory, training: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`decode`, for the streams of a training batch."""
+        return self.decode(streams, memory, training)
+
+    def _read(self, streams: Layout, training: bool) -> Layout:
+        """Streams as the decoder reads them: in training some of the inputs are replaced."""
+        if not (training and self.input_replacement):
+            return streams
+        return replaced(streams, self.input_replacement, self.replacement_seed)
 
     def _orders(self, batch: int, training: bool) -> Tensor:
         """int32 [1, R]: the model's orders, or [B, 1]: one of them for each target."""
@@ -446,7 +504,7 @@ def _check_length(name: str, length: int | None) -> None:
         )
 
 
-def _check(config: dict[str, Any]) -> None:
+def _check(config: dict[str, Any], architectures: tuple[str, ...]) -> None:
     """Raises ValueError for a setting that makes no model."""
     for name in ("source_vocabulary_size", "target_vocabulary_size"):
         if config[name] is not None and config[name] <= RESERVED:
@@ -454,7 +512,7 @@ def _check(config: dict[str, Any]) -> None:
                 f"`{name}` must be more than the {RESERVED} reserved ids, received {config[name]}."
             )
     _check_choice(config, "size", tuple(SIZES))
-    _check_choice(config, "architecture", ("transformer",))
+    _check_choice(config, "architecture", architectures)
     _check_choice(config, "norm", ("post", "pre"))
     _check_choice(config, "order_sampling", ("all", "one"))
     if not config["orders"] or len(set(config["orders"])) != len(config["orders"]):
@@ -471,6 +529,11 @@ def _check(config: dict[str, Any]) -> None:
         )
     if config["r_drop"] < 0:
         raise ValueError(f"`r_drop` must be at least 0, received r_drop={config['r_drop']}.")
+    if not 0 <= config["input_replacement"] < 1:
+        raise ValueError(
+            "`input_replacement` must be at least 0 and below 1, received "
+            f"input_replacement={config['input_replacement']}."
+        )
     dimensions_of(config["size"], config)
 
 

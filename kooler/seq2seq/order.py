@@ -102,6 +102,22 @@ def sentence_of(stream: np.ndarray, order: str) -> np.ndarray:
     return np.concatenate([stream[::2], stream[1::2][::-1]])
 
 
+def halves(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The tokens of streams whose answer a true other stream does not show yet, and does.
+
+    Args:
+        weight: float [B, R, L]: 1 for the n tokens of a target and its EOS.
+
+    Returns:
+        1 for the first ⌈n/2⌉ tokens, and 1 for the ⌊n/2⌋ others; EOS is in neither.
+    """
+    slot = ops.arange(weight.shape[-1], dtype="float32")
+    count = ops.sum(weight, axis=-1, keepdims=True) - 1.0
+    early, token = 2.0 * slot < count, slot < count
+    shown = ops.logical_and(token, ops.logical_not(early))
+    return ops.cast(ops.logical_and(token, early), "float32"), ops.cast(shown, "float32")
+
+
 def _stream(target: Tensor, order: Tensor, count: Tensor, slot: Tensor) -> Tensor:
     """z: the target's tokens in the given order, then EOS, then padding."""
     mid = ops.equal(order, ORDERS.index("mid"))

@@ -16,9 +16,10 @@ from kooler.seq2seq.synchronous import SynchronousBidirectional
 # the settings that are arguments of the network under the same name
 NETWORK = (
     *("size", "layers", "width", "heads", "feedforward", "norm"),
-    *("dropout", "label_smoothing", "copy_prior", "r_drop"),
+    *("dropout", "label_smoothing", "copy_prior", "r_drop", "input_replacement"),
 )
 ONE_STREAM = ("orders", "order_sampling")
+RECURRENT = (*ONE_STREAM, "architecture", "leaky")
 TWO_STREAMS = ("fusion", "fusion_weight", "leaky", "loss_on")
 
 
@@ -34,7 +35,8 @@ def build_model(settings: Settings, vocabulary_size: int) -> Seq2Seq:
     with _precision(settings.precision), _seeded(settings.seed):
         if settings.architecture == "synchronous":
             return SynchronousBidirectional(vocabulary_size, **_settings_of(settings, TWO_STREAMS))
-        return Seq2Seq(vocabulary_size, **_settings_of(settings, ONE_STREAM))
+        names = RECURRENT if settings.architecture == "recurrent" else ONE_STREAM
+        return Seq2Seq(vocabulary_size, **_settings_of(settings, names))
 
 
 def _settings_of(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:

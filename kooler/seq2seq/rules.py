@@ -13,6 +13,7 @@ PRESETS = {
     "fast": "mid",
     "standard": "l2r",
 }  # names of what an order is good for; "best" is one too
+PARTNERS = ("rank", "all")
 LARGEST_BEAM = 1000  # memory grows with its square in `mid`; titles stop getting better long before
 
 
@@ -27,6 +28,7 @@ class Rules(NamedTuple):
     temperature: float | None = None  # sampling, if set
     top_k: int | None = None
     top_p: float | None = None
+    partners: str = "rank"  # or "all": whom a hypothesis sees where directions see each other
 
 
 def order_of(name: str) -> str:
@@ -58,6 +60,11 @@ def check_search(rules: Rules, order: str, n_best: int, orders: Sequence[str]) -
         raise ValueError(
             f"`n_best` must be from 1 to `beam_size`, received n_best={n_best}, "
             f"beam_size={rules.beam_size}. Raise `beam_size`."
+        )
+    if rules.partners not in PARTNERS:
+        raise ValueError(
+            f"`partners` must be one of {', '.join(PARTNERS)}, received "
+            f"partners={rules.partners!r}."
         )
     _check_lengths(rules)
     _check_sampling(rules)

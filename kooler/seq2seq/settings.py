@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 from kooler.seq2seq.sizes import SIZES, dimensions_of, sizes_in_words
 
 ORDERS = ("l2r", "r2l", "mid")
-SYNCHRONOUS = ("l2r", "r2l")  # what two streams write
+BOTH = ("l2r", "r2l")  # what two streams write, and two recurrent decoders
 LONGEST = 4000  # tokens; the model knows 4096 positions
 VOCABULARY = 8000
 SMALLEST_VOCABULARY = {"bpe": 263, "characters": 263, "words": 8}  # one piece to learn, see there
@@ -91,8 +91,9 @@ class Settings:
     )
     architecture: str = _setting(
         "transformer",
-        "One stream in any order, or two streams at once, l2r and r2l, which see each other.",
-        _one_of("transformer", "synchronous"),
+        "One stream in any order; two streams at once, l2r and r2l, which see each other; or "
+        "LSTMs, with one decoder for each direction.",
+        _one_of("transformer", "synchronous", "recurrent"),
     )
     fusion: str = _setting(
         "tanh",
@@ -135,6 +136,12 @@ class Settings:
         "all",
         "Train every example in all orders at once, or in one that is drawn for it.",
         _one_of("all", "one"),
+    )
+    input_replacement: float = _setting(
+        0.0,
+        "Share of the tokens read by the decoder that are replaced in training by others of their "
+        "title, in half of the titles; 0.3 in the literature.",
+        _share(),
     )
     tokenizer: str = _setting(
         "bpe",
@@ -205,8 +212,8 @@ class Settings:
             value = _converted(getattr(self, entry.name), hints[entry.name])
             object.__setattr__(self, entry.name, value)
             _check_value(entry, value, hints[entry.name])
-        if self.architecture == "synchronous" and self.orders == ORDERS:  # the default
-            object.__setattr__(self, "orders", SYNCHRONOUS)
+        if self.architecture != "transformer" and self.orders == ORDERS:  # the default
+            object.__setattr__(self, "orders", BOTH)
         _check_together(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -315,16 +322,18 @@ def _check_together(settings: Settings) -> None:
             f"`warmup` must be below `updates` with schedule=cosine, received "
             f"warmup={settings.warmup}, updates={settings.updates}. Shorten the warm-up."
         )
-    if settings.architecture == "synchronous" and settings.orders != SYNCHRONOUS:
+    if settings.architecture == "synchronous" and settings.orders != BOTH:
         raise ValueError(
             f"`orders` must be l2r,r2l with architecture=synchronous, received "
             f"orders={_shown(settings.orders)}. Leave it out."
         )
-    if settings.leaky and settings.architecture != "synchronous":
+    if settings.leaky and settings.architecture == "transformer":
         raise ValueError(
-            f"`leaky` needs architecture=synchronous, received "
+            "`leaky` needs architecture=synchronous or recurrent, received "
             f"architecture={settings.architecture}. One stream has no other side."
         )
+    if settings.architecture == "recurrent":
+        _check_recurrent(settings)
     if settings.r_drop and not settings.dropout:
         raise ValueError(
             f"`r_drop` compares two passes with different dropout, received "
@@ -338,6 +347,33 @@ def _check_together(settings: Settings) -> None:
             "Reserved ids and single bytes take the first places."
         )
     dimensions_of(settings.size, asdict(settings))
+
+
+def _check_recurrent(settings: Settings) -> None:
+    if "mid" in settings.orders:
+        raise ValueError(
+            f"`orders` must be of l2r, r2l with architecture=recurrent, received "
+            f"orders={_shown(settings.orders)}. A step of mid reads two tokens, and a recurrent "
+            "decoder one: leave it out, or take architecture=transformer."
+        )
+    if settings.leaky and (len(settings.orders) < 2 or settings.order_sampling != "all"):
+        raise ValueError(
+            "`leaky` needs both directions of each title at once, received "
+            f"orders={_shown(settings.orders)}, order_sampling={settings.order_sampling}. "
+            "Leave both out."
+        )
+    if settings.norm != "post" or settings.feedforward is not None:
+        raise ValueError(
+            "`norm` and `feedforward` are of the Transformer, received "
+            f"norm={settings.norm}, feedforward={settings.feedforward} with "
+            "architecture=recurrent. Leave them out."
+        )
+    width = dimensions_of(settings.size, asdict(settings))["width"]
+    if width % 2:
+        raise ValueError(
+            f"`width` must be even with architecture=recurrent, received width={width}: half of "
+            "it is read from each side."
+        )
 
 
 def _may_change(entry: Field[Any], schedule: str) -> bool:

@@ -35,7 +35,7 @@ from keras import ops
 
 from kooler.core.types import Tensor
 from kooler.seq2seq.model import Memory, Seq2Seq, difference, doubled
-from kooler.seq2seq.order import ORDERS, Layout, layout, visible
+from kooler.seq2seq.order import ORDERS, Layout, halves, layout, visible
 from kooler.seq2seq.reserved_ids import EOS, PAD
 from kooler.seq2seq.synchronous_layer import FUSIONS, Seen, SynchronousDecoderLayer, swapped
 from kooler.seq2seq.transformer import Cache
@@ -68,6 +68,7 @@ class SynchronousBidirectional(Seq2Seq):
 
     own_settings = ("fusion", "fusion_weight", "leaky", "loss_on")
     own_losses = ("open", "shown")
+    architectures = ("transformer",)
 
     def __init__(
         self,
@@ -97,6 +98,11 @@ class SynchronousBidirectional(Seq2Seq):
             **arguments,
         )
         self.leaky, self.loss_on = leaky, loss_on
+
+    @property
+    def writes_together(self) -> bool:
+        """Always: "best" is written in both directions at once."""
+        return True
 
     def _decoder_layer(self, parts: tuple[Any, ...], name: str) -> SynchronousDecoderLayer:
         fusion, weight = self._config["fusion"], self._config["fusion_weight"]
@@ -154,7 +160,7 @@ class SynchronousBidirectional(Seq2Seq):
         if twice:
             inputs = {name: doubled(ids) for name, ids in inputs.items()}
         targets, order, gold = self._pairs(inputs)
-        streams = layout(targets, order)
+        streams = self._read(layout(targets, order), training)
         memory = self.encode(inputs["source"], training)
         logits, _ = self.decode_together(streams, memory, training)
         nll, loss = self._token_losses(logits, streams.targets)
@@ -192,31 +198,13 @@ class SynchronousBidirectional(Seq2Seq):
     ) -> Tensor:
         """The mean loss of a batch's tokens; `y` and `sample_weight` are not used."""
         for part, chosen in zip(self.own_losses, halves(y_pred["weight"]), strict=True):
-            count = ops.sum(chosen)
-            mean = ops.sum(y_pred["nll"] * chosen) / ops.maximum(count, 1.0)
-            self.trackers[part].update_state(mean, sample_weight=count)
+            self._track(part, y_pred["nll"], chosen)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal model."""
         config = super().get_config()
         return {key: config[key] for key in config if key not in ("orders", "order_sampling")}
-
-
-def halves(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The tokens of streams whose answer a true other stream does not show yet, and does.
-
-    Args:
-        weight: float [B, R, L]: 1 for the n tokens of a target and its EOS.
-
-    Returns:
-        1 for the first ⌈n/2⌉ tokens, and 1 for the ⌊n/2⌋ others; EOS is in neither.
-    """
-    slot = ops.arange(weight.shape[-1], dtype="float32")
-    count = ops.sum(weight, axis=-1, keepdims=True) - 1.0
-    early, token = 2.0 * slot < count, slot < count
-    shown = ops.logical_and(token, ops.logical_not(early))
-    return ops.cast(ops.logical_and(token, early), "float32"), ops.cast(shown, "float32")
 
 
 def _equally_wide(rows: list[Tensor]) -> list[Tensor]:

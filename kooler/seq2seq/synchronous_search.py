@@ -4,7 +4,10 @@ It is the loop of `search.py` on twice as many rows: row 2b writes sentence b fr
 2b + 1 from the right, each with a beam of K/2 (rounded up), a pool of its own and the same rules.
 In a step the hypothesis of rank i on one side sees the one of rank i on the other; a finished
 hypothesis leaves its beam, so both are always open.  Where one side has fewer than i open
-hypotheses, the other goes on alone.
+hypotheses, the other goes on alone.  With `partners="all"` a hypothesis is put beside every open
+one of the other side, and its next token has the mean of those probabilities; that is the search of
+the series (https://kexue.fm/archives/6877), for a model whose directions meet on top only, so that
+K²/2 pairs a sentence share the states of K hypotheses.
 
 The search of a sentence ends when both sides are done: with `early_stopping` when each has finished
 K/2 hypotheses, else when no open hypothesis of either can enter its pool.  The K of both sides are
@@ -23,19 +26,16 @@ from kooler.seq2seq.order import START_TAGS
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import search, steps_of
 from kooler.seq2seq.shapes import in_its_precision
-from kooler.seq2seq.synchronous import SynchronousBidirectional
-from kooler.seq2seq.transformer import Cache
 
 DIRECTIONS = ("l2r", "r2l")
 
 
-def synchronous_search(
-    model: SynchronousBidirectional, rules: Rules
-) -> Callable[..., tuple[Any, ...]]:
+def synchronous_search(model: Any, rules: Rules) -> Callable[..., tuple[Any, ...]]:
     """The search as one compiled function.
 
     Args:
-        model: A trained model.
+        model: A model that writes both directions together: with `step_together`, or for
+            `partners="all"` with `step_of_all_pairs`.
         rules: Of the search.
 
     Returns:
@@ -46,6 +46,7 @@ def synchronous_search(
     """
     each = half_of(rules.beam_size)
     slots = steps_of(rules.max_length, 1)
+    advance = model.step_together if rules.partners == "rank" else model.step_of_all_pairs
     tags = np.array([START_TAGS[direction] for direction in DIRECTIONS], "int32")  # [2, 1]
 
     def function(
@@ -54,9 +55,9 @@ def synchronous_search(
         batch = source.shape[0]
         memory = model.encode(source)
 
-        def step(caches: list[Cache], inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+        def step(caches: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
             paired = ops.reshape(inputs, (batch, 2 * each, 1))
-            logits, caches = model.step_together(paired, time, caches, memory)
+            logits, caches = advance(paired, time, caches, memory)
             log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
             return ops.reshape(log_probs, (2 * batch, each, 1, -1)), caches
 

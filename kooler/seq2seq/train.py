@@ -301,7 +301,7 @@ class _Training:
                 "update": progress.update,
                 "seconds": round(progress.seconds, 3),
                 "loss": loss,
-                **{f"nll_{order}": value for order, value in look.nll.items()},
+                **{f"nll_{name}": value for name, value in losses.items()},
                 "exact": look.exact,
                 "title": look.title,
                 "averaged": list(averaged),

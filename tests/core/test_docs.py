@@ -28,6 +28,7 @@ PAGES = (
     "loss_model",
     "masks",
     "param_groups",
+    "recurrent",
     "reparametrize",
     "seams",
     "sharing",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kooler.seq2seq import Seq2Seq, SynchronousBidirectional
+from kooler.seq2seq.recurrent import RecurrentSeq2Seq
 
 SETTINGS = {"width": 16, "heads": 2, "feedforward": 24, "dropout": 0.0, "max_length": 6}
 
@@ -22,6 +23,15 @@ def small_pair(
     """The same with two streams; without a gate its weights are those of `small_model`."""
     settings = SETTINGS | {"fusion_weight": 0.7} | arguments
     return _drawn(SynchronousBidirectional(vocabulary, layers=layers, **settings), seed)
+
+
+def small_recurrent(
+    vocabulary: int = 9, *, layers: int = 2, seed: int = 0, **arguments: Any
+) -> RecurrentSeq2Seq:
+    """The same with LSTMs."""
+    settings = {name: value for name, value in SETTINGS.items() if name != "feedforward"}
+    model = Seq2Seq(vocabulary, architecture="recurrent", layers=layers, **(settings | arguments))
+    return _drawn(model, seed)
 
 
 def _drawn(model: Any, seed: int) -> Any:

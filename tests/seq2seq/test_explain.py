@@ -46,6 +46,20 @@ def test_every_order_has_its_beam_and_the_page_loads_nothing(page):
     assert not re.search(r"(src|href)=[\"'](?!#)|@import|url\(", page)
 
 
+@pytest.mark.compiles
+def test_lstms_are_explained_too_but_not_what_is_written_together(tmp_path):
+    lstms = {"architecture": "recurrent", "feedforward": None}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    page = explain(Writer.load(small_run(tmp_path / "one", **lstms).path), TEXT, max_length=4)
+    together = Writer.load(small_run(tmp_path / "two", **lstms, leaky=True).path)
+
+    pills = re.findall(r'<abbr class="pill (\w+)"', page.split('id="beams"')[1])
+    assert set(pills[:2]) == {"l2r", "r2l"}
+    with pytest.raises(ValueError, match="this model writes in two directions at once"):
+        explain(together, TEXT)
+
+
 def test_a_text_without_a_token_is_refused(writer):
     with pytest.raises(ValueError, match=r"a text to explain must hold at least one token"):
         explain(writer, " ")

@@ -302,7 +302,7 @@ def test_config_makes_an_equal_model_and_weights_travel_by_file(tmp_path):
         ({"orders": ()}, "`orders` must name each order at most once and at least one"),
         ({"orders": ("l2r", "l2r")}, "`orders` must name each order at most once"),
         ({"orders": ("left",)}, "`order` must be one of l2r, r2l, mid, received order='left'"),
-        ({"architecture": "mlp"}, "`architecture` must be one of transformer, received"),
+        ({"architecture": "mlp"}, "`architecture` must be one of transformer, recurrent, received"),
         ({"norm": "none"}, "`norm` must be one of post, pre"),
         ({"order_sampling": "two"}, "`order_sampling` must be one of all, one"),
         ({"width": 10, "heads": 4}, "`heads` must divide `width`, received heads=4, width=10"),

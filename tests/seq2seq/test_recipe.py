@@ -24,6 +24,15 @@ def test_the_model_is_that_of_the_settings():
     assert (wanted | {"order_sampling": "one"}).items() <= config.items()
 
 
+def test_lstms_are_those_of_the_settings():
+    small = {"architecture": "recurrent", "layers": 1, "width": 8, "heads": 2, "leaky": True}
+    model = build_model(Settings(**small, input_replacement=0.3), 50)
+
+    wanted = {**small, "orders": ("l2r", "r2l"), "input_replacement": 0.3}
+    assert wanted.items() <= model.get_config().items()
+    assert model.writes_together
+
+
 def test_equal_seeds_give_equal_weights_and_seeds_of_dropout():
     random.seed(1)
     first = build_model(Settings(**SMALL, seed=5), 50)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from kooler.seq2seq.settings import SMALLEST_VOCABULARY, Settings
 from kooler.seq2seq.tokenizer import Tokenizer
 
+LSTMS = {"architecture": "recurrent"}
+
 
 def test_json_round_trip_is_equal():
     settings = Settings(width=96, heads=3, orders=("mid",), minutes=2.5, copy_prior=True)
@@ -129,6 +131,8 @@ def test_the_end_of_a_cosine_cannot_move():
 
 def test_two_streams_have_two_orders():
     assert Settings(architecture="synchronous").orders == ("l2r", "r2l")
+    assert Settings(architecture="recurrent").orders == ("l2r", "r2l")
+    assert Settings(architecture="recurrent", orders="r2l").orders == ("r2l",)
     assert Settings(architecture="synchronous", orders="l2r,r2l").orders == ("l2r", "r2l")
 
 
@@ -136,7 +140,19 @@ def test_two_streams_have_two_orders():
     ("values", "message"),
     [
         ({"architecture": "synchronous", "orders": "mid"}, "must be l2r,r2l .* orders=mid. Leave"),
-        ({"leaky": True}, "`leaky` needs architecture=synchronous, .* architecture=transformer"),
+        (
+            {"leaky": True},
+            "`leaky` needs architecture=synchronous or recurrent, .* architecture=tr",
+        ),
+        (
+            LSTMS | {"orders": "l2r,mid"},
+            "must be of l2r, r2l .* orders=l2r,mid. .* architecture=tr",
+        ),
+        (LSTMS | {"orders": "r2l", "leaky": True}, "`leaky` needs both .* orders=r2l, order_sam"),
+        (LSTMS | {"order_sampling": "one", "leaky": True}, "order_sampling=one. Leave both out"),
+        (LSTMS | {"norm": "pre"}, "`norm` and `feedforward` are of the Transformer, .* norm=pre"),
+        (LSTMS | {"feedforward": 9}, "received norm=post, feedforward=9 with architecture=recur"),
+        (LSTMS | {"width": 9, "heads": 3}, "`width` must be even with .* received width=9"),
         ({"r_drop": 5.0, "dropout": 0.0}, "`r_drop` compares two passes .* dropout=0.0"),
     ],
 )

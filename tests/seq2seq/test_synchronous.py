@@ -9,9 +9,8 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.seq2seq import SynchronousBidirectional
-from kooler.seq2seq.order import ORDERS, layout
+from kooler.seq2seq.order import ORDERS, halves, layout
 from kooler.seq2seq.reserved_ids import EOS, L2R, PAD, R2L, RESERVED
-from kooler.seq2seq.synchronous import halves
 from kooler.seq2seq.synchronous_layer import Seen, SynchronousDecoderLayer, swapped
 from kooler.seq2seq.transformer import Cache
 from tests.seq2seq.small_model import small_model, small_pair

@@ -93,30 +93,48 @@ def test_a_training_takes_up_the_streams_that_it_had(tmp_path):
 
 
 @pytest.mark.compiles
-def test_a_training_that_stops_between_two_rounds_goes_on_the_same(tmp_path):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"architecture": "synchronous", "decode_every": 1, "feedforward": 8},
+        {"architecture": "recurrent", "leaky": True, "input_replacement": 0.3},
+    ],
+    ids=["between two rounds", "leaky, with replaced inputs"],
+)
+def test_a_training_that_is_stopped_goes_on_the_same(tmp_path, kind):
     for name, pairs in zip(("train", "dev"), splits(14, 2, 0, seed=1), strict=False):
         write_pairs(tmp_path / f"{name}.tsv", [(source[:30], title[:5]) for source, title in pairs])
     files = [tmp_path / "train.tsv"], [tmp_path / "dev.tsv"]
     settings = Settings(
-        architecture="synchronous", decode_every=1, layers=1, width=8, heads=2, feedforward=8,
-        vocabulary_size=300, source_length=24, target_length=6, batch_tokens=240,
-        maximum_shapes=1, warmup=2, learning_rate=0.01, updates=7, checkpoint_every=7,
-        evaluate_every=7, patience=0, average=1, dropout=0.1,
+        **kind, layers=1, width=8, heads=2, vocabulary_size=300, source_length=24,
+        target_length=6, batch_tokens=240, maximum_shapes=1, warmup=2,
+        learning_rate=0.01, updates=7, checkpoint_every=7, evaluate_every=7, patience=0, average=1,
+        dropout=0.1,
     )  # fmt: skip
+
+    class Notes(Silence):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
 
     class Interrupted(Silence):
         def step(self, step):
             if step.update == 5:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    train(settings, *files, tmp_path / "straight")
+    straight = Notes()
+    train(settings, *files, tmp_path / "straight", display=straight)
     with pytest.raises(KeyboardInterrupt):
         train(settings, *files, tmp_path / "stopped", display=Interrupted())
     train(settings, (), (), tmp_path / "stopped", resume=True)
 
     runs = [RunDirectory(tmp_path / name) for name in ("straight", "stopped")]
     weights = [run.weights()[0] for run in runs]
-    assert len(list(runs[0].data_path.glob("decoded-*"))) >= 2
+    rounds = len(list(runs[0].data_path.glob("decoded-*")))
+    assert rounds >= 2 if kind["architecture"] == "synchronous" else rounds == 0
+    assert any("leak meter: l2r " in note for note in straight.notes)
     assert [record["loss"] for record in runs[0].log() if record["event"] == "dev"] == [
         record["loss"] for record in runs[1].log() if record["event"] == "dev"
     ]

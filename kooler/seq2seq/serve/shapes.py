@@ -18,7 +18,6 @@ from kooler.seq2seq.generation import Hypothesis, hypotheses, judged
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.shapes import rounded
-from kooler.seq2seq.synchronous import SynchronousBidirectional
 from kooler.seq2seq.watching import Moment, watch
 from kooler.seq2seq.writer import Title, Writer
 
@@ -62,7 +61,7 @@ class ShapedWriter:
             yield [Title("", 0.0, 0.0, order)]
             return
         model, source = self.writer.model, self._batch([ids])
-        if order == "best" and isinstance(model, SynchronousBidirectional):
+        if order == "best" and model.writes_together:
             yield from self.write([text], order, beam_size, max_length)  # in one compiled loop
             return
         rules, proposals = Rules(beam_size, self.max_length), []
