@@ -38,6 +38,7 @@ def test_half_of_the_targets_lose_a_share_of_their_tokens_to_others_of_theirs():
     np.testing.assert_allclose((moved == 0).mean(), untouched, atol=0.04)
 
 
+@pytest.mark.compiles
 def test_each_token_of_the_target_comes_equally_often():
     streams = streams_of()
     before, after = ops.convert_to_numpy(streams.inputs), inputs_of(streams, 0.999)
@@ -48,6 +49,7 @@ def test_each_token_of_the_target_comes_equally_often():
     np.testing.assert_allclose(counts, 1 / 6, atol=0.02)
 
 
+@pytest.mark.compiles
 def test_what_must_be_predicted_stays_and_empty_targets_have_nothing_to_lose():
     target = np.array([[0, 0], [7, 0]], "int32")
     streams = streams_of(target)
@@ -60,6 +62,7 @@ def test_what_must_be_predicted_stays_and_empty_targets_have_nothing_to_lose():
     )
 
 
+@pytest.mark.compiles
 def test_equal_seeds_replace_equally_and_a_seed_moves_on():
     streams, seed = streams_of(TARGETS[:20]), keras.random.SeedGenerator(3)
     first, second = (ops.convert_to_numpy(replaced(streams, 0.3, seed).inputs) for _ in range(2))

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from kooler.seq2seq.lstm import LSTMs, State
@@ -60,6 +61,7 @@ def test_whole_sequences_and_single_steps_follow_the_equations():
         )
 
 
+@pytest.mark.compiles
 def test_each_copy_is_the_lstm_of_keras():
     layer = built()
     kernel, bias, recurrent = drawn(layer)
@@ -71,6 +73,7 @@ def test_each_copy_is_the_lstm_of_keras():
     np.testing.assert_allclose(found, ops.convert_to_numpy(other(X[:, :, 1])), atol=1e-6)
 
 
+@pytest.mark.compiles
 def test_each_copy_begins_as_if_it_were_alone():
     layer = LSTMs(64, 2)
     layer.build((None, None, 2, 64))
