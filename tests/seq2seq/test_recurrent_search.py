@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from kooler.core.compiled import compiled
-from kooler.seq2seq import generate, score
+from kooler.seq2seq import course, generate, score
 from kooler.seq2seq.order import ORDERS, layout
 from kooler.seq2seq.recurrent import mean_of
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
@@ -149,6 +149,20 @@ def test_a_source_is_treated_alike_alone_and_among_others():
         for place in range(3):
             mine, other = together.ids[row, place], alone.ids[0, place]
             assert mine[mine != PAD].tolist() == other[other != PAD].tolist()
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("leaky", [False, True], ids=["honest", "leaky"])
+def test_a_state_grows_with_its_search(leaky, monkeypatch):
+    monkeypatch.setattr(course, "FIRST_STEPS", 2)
+    model = small_recurrent(14, layers=1, leaky=leaky, max_length=9)
+
+    found = generate(model, [SOURCE], order="r2l", beam_size=3, n_best=3, min_length=7)
+
+    targets = [row[row != PAD].tolist() for row in found.ids[0]]
+    log_probs = score(model, [SOURCE] * 3, targets, order="r2l")
+    np.testing.assert_allclose(found.log_probs[0], log_probs, atol=1e-5)
+    assert min(map(len, targets)) >= 7
 
 
 @pytest.mark.parametrize(
