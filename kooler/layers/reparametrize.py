@@ -103,6 +103,7 @@ class Originals(keras.layers.Layer):
                 tuple(value.shape), "zeros", weight.dtype, trainable=trainable, name=name
             )
             variable.assign(value)
+        self.built = True  # nobody calls it, and a model with an unbuilt layer is built at a step
 
     def save_own_variables(self, store: Any) -> None:
         """Originals and state, also the original that lies in the variable of the weight."""

@@ -20,6 +20,7 @@ from kooler.layers import (
     merge,
     reparametrize,
 )
+from kooler.steps import Microbatch
 from tests.conftest import BACKEND
 
 RANDOM = np.random.default_rng(0)
@@ -547,3 +548,18 @@ def test_low_rank_takes_the_plain_variable_away_and_merge_gives_it_back() -> Non
 def test_orthogonal_needs_a_matrix() -> None:
     with pytest.raises(ValueError, match=r"needs a matrix, received a weight of shape \(4,\)"):
         reparametrize(dense_model()[0], "bias", Orthogonal())
+
+
+def test_a_technique_of_the_step_trains_a_reparametrised_model():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(4, use_bias=False)])
+    reparametrize(model, "kernel$", Scale(2.0))
+    model.compile(keras.optimizers.SGD(RATE), loss="mse")
+    Microbatch(2).inject(model)
+
+    before = array(model.layers[0].kernel)
+    model.fit(X, Y, batch_size=8, verbose=0)
+
+    gradient = 2 * X.T @ (X @ before - Y) / Y.size
+    np.testing.assert_allclose(
+        array(model.layers[0].kernel), before - RATE * 2**2 * gradient, rtol=1e-5, atol=1e-6
+    )
