@@ -14,7 +14,7 @@ import pytest
 from keras import ops
 
 import kooler
-from kooler.core.attach import ATTRIBUTE, _Part, attach, attachment_of, flush
+from kooler.core.attach import ATTRIBUTE, _Part, attach, attachment_of, flush, wrappers_in
 from kooler.core.batch import Batch, report_weight
 from kooler.optimizers import OptimizerWrapper
 from tests.conftest import BACKEND
@@ -165,6 +165,17 @@ def test_inside_of_loss_scaling_it_is_found() -> None:
     whole.fit(X[:14], Y[:14], batch_size=14, shuffle=False, verbose=0)
 
     assert_close(model, whole, atol=1e-7)
+
+
+def test_all_wrappers_are_found_through_whatever_lies_around_them() -> None:
+    inside = keras.optimizers.LossScaleOptimizer(Trail(Window(Nothing("sgd"), 2)))
+    groups = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(keras.optimizers.SGD(), {"a": Diary("sgd")})
+    )
+
+    assert [type(one) for one in wrappers_in(inside)] == [Trail, Window, Nothing]
+    assert [type(one) for one in wrappers_in(Nothing(groups))] == [Nothing, Diary]
+    assert list(wrappers_in(None)) == []
 
 
 def test_after_load_model_it_is_found(tmp_path: Path) -> None:
