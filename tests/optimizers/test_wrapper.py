@@ -27,6 +27,7 @@ from kooler.optimizers import (
 from tests.conftest import BACKEND
 from tests.toys import Nothing, Trail, Window, serializable
 
+SLOW = pytest.mark.slow
 RANDOM = np.random.default_rng(1)
 X = RANDOM.normal(size=(24, 3)).astype("float32")
 Y = (X @ [[1.0], [2.0], [-1.0]]).astype("float32")
@@ -395,7 +396,7 @@ def test_where_a_wrapper_is_refused_the_optimizer_is_left_as_it_was(name: str) -
     assert (optimizer.loss_scale_factor, optimizer.global_clipnorm) == (8.0, 1.0)
 
 
-@pytest.mark.parametrize("place", ["arguments", "selectors"])
+@pytest.mark.parametrize("place", [pytest.param("arguments", marks=SLOW), "selectors"])
 def test_where_inject_fails_the_model_trains_as_before(place: str) -> None:
     wrong: dict[str, tuple[Any, dict[str, Any]]] = {
         "arguments": (Lookahead, {"sync_period": -1}),
