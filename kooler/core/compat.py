@@ -31,6 +31,7 @@ from kooler.core.types import Tensor
 
 _compile_observers: list[Callable[[Any], None]] = []
 _building_observers: list[Callable[[Any, Callable[[], Any]], None]] = []
+_being_built: set[int] = set()
 
 
 def observe_compile(observer: Callable[[Any], None]) -> None:
@@ -70,9 +71,12 @@ def observe_building(observer: Callable[[Any, Callable[[], Any]], None]) -> None
     `inputs()` gives symbolic tensors like a batch of inputs.  Metrics that the observer adds belong
     to the compiled step; later ones do not.
 
-    Relies on: `Trainer._symbolic_build`, which JAX's trainer calls first of all.
+    Relies on: `Trainer._symbolic_build`, which JAX's trainer calls first of all; since Keras 3.16
+    `fit` and `evaluate` call `_maybe_symbolic_build`, and that the other if anything is not built.
     """
     _observe_every("_symbolic_build", _observed_building)
+    if hasattr(keras.Model, "_maybe_symbolic_build"):
+        _observe_every("_maybe_symbolic_build", _observed_building)
     if observer not in _building_observers:
         _building_observers.append(observer)
 
@@ -80,7 +84,14 @@ def observe_building(observer: Callable[[Any, Callable[[], Any]], None]) -> None
 def _observed_building(build: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(build)
     def build_and_tell(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
-        build(self, iterator=iterator, data_batch=data_batch)
+        if id(self) in _being_built:  # one of the two within the other
+            build(self, iterator=iterator, data_batch=data_batch)
+            return
+        _being_built.add(id(self))
+        try:
+            build(self, iterator=iterator, data_batch=data_batch)
+        finally:
+            _being_built.discard(id(self))
         for observer in _building_observers:
             observer(self, lambda: _symbolic_inputs(self, iterator, data_batch))
 
@@ -692,8 +703,13 @@ class Feed(DataAdapter):
         return batches
 
     def get_jax_iterator(self, super_batch: int | None = None) -> Iterator[Any]:
-        """Batches that JAX can be fed; where Keras 3.16 asks for it, several as one."""
-        batches: Iterator[Any] = data_adapter_utils.get_jax_iterator(self._pass(self._asked))
+        """Batches that JAX can be fed; where Keras 3.16 asks for it, several as one.
+
+        There it also asks here, and nowhere before, for a batch that it only looks at.
+        """
+        looked_at = sys._getframe(1).f_code.co_name == "_maybe_symbolic_build"
+        asked = ("build", False) if looked_at else self._asked
+        batches: Iterator[Any] = data_adapter_utils.get_jax_iterator(self._pass(asked))
         if super_batch is None:
             return batches
         together: Iterator[Any] = data_adapter_utils.super_batch_iterator(batches, super_batch)
