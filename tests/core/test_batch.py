@@ -83,6 +83,13 @@ def test_what_a_batch_weighs(reduction: str, mask: bool, weights: bool, expected
     assert not facts.summed
 
 
+def test_weights_of_examples_count_once_per_unmasked_position() -> None:
+    values, mask = ops.ones((2, 3)), ops.convert_to_tensor([[True, True, False], [True] * 3])
+    facts = denominator("l", "mean_with_sample_weight", values, mask, ops.array([2.0, 5.0]))
+
+    assert number(facts.terms) == 2.0 * 2 + 5.0 * 3
+
+
 def test_a_sum_has_no_denominator() -> None:
     loss, facts = loss_and_weight(slice(None), "sum", mask=False, weights=False)
     half, _ = loss_and_weight(slice(3), "sum", mask=False, weights=False)

@@ -29,14 +29,17 @@ STEPS = len(X) // BATCH
 
 
 def small_model(optimizer: Any) -> keras.Model:
-    """A model with BatchNorm.  No dropout: Keras does not save the state of random numbers."""
+    """A model with BatchNorm, whose layers have the names that selectors in `cases.py` name.
+
+    No dropout: Keras does not save the state of random numbers.
+    """
     keras.utils.set_random_seed(11)
     model = keras.Sequential(
         [
             keras.Input((3,)),
-            keras.layers.Dense(3, activation="tanh"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dense(1),
+            keras.layers.Dense(3, activation="tanh", name="v1"),
+            keras.layers.BatchNormalization(name="v2"),
+            keras.layers.Dense(1, name="v3"),
         ]
     )
     model.compile(optimizer, loss="mse")

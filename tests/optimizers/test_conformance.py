@@ -49,15 +49,12 @@ def test_neutral(name: str, inner: str) -> None:
         np.testing.assert_array_equal(ours, plain)
 
 
-RESUMED = [name for name in DAILY if "multiplier" not in name]  # its selectors name variables
-
-
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     directory = tmp_path_factory.mktemp("resume")
     whole = {
         name: resume.train_and_save(name, ALL[name].wrap(keras.optimizers.Adam(0.1)), directory)
-        for name in RESUMED
+        for name in DAILY
     }
     return whole, resume.continue_in_child(directory)
 
@@ -65,7 +62,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # the first one waits for all trainings and for the child
 @pytest.mark.parametrize("step", range(1, resume.STEPS))
-@pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.parametrize("name", DAILY)
 def test_resumable(name: str, step: int, resumed: tuple[Any, Any]) -> None:
     whole, continued = resumed
 
