@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kooler.seq2seq.ctranslate2_export import export_ctranslate2
     from kooler.seq2seq.generation import Generation, generate
     from kooler.seq2seq.model import Seq2Seq
+    from kooler.seq2seq.saved_model_export import export_saved_model
     from kooler.seq2seq.scoring import score
     from kooler.seq2seq.synchronous import SynchronousBidirectional
     from kooler.seq2seq.tokenizer import Tokenizer
@@ -24,6 +25,7 @@ _HOMES = {
     "SynchronousBidirectional": "synchronous",
     "Tokenizer": "tokenizer",
     "export_ctranslate2": "ctranslate2_export",
+    "export_saved_model": "saved_model_export",
     "generate": "generation",
     "score": "scoring",
 }
@@ -34,6 +36,7 @@ __all__ = [
     "SynchronousBidirectional",
     "Tokenizer",
     "export_ctranslate2",
+    "export_saved_model",
     "generate",
     "score",
 ]

@@ -9,7 +9,7 @@ from kooler.seq2seq.search import search
 from tests.seq2seq.small_model import small_model
 
 SOURCE = np.array([[6, 7, 8, 0], [9, 6, 0, 0]], "int32")
-RULES = Rules(beam_size=3, max_length=9, min_length=7)
+RULES = Rules(beam_size=3, max_length=9, min_length=2, early_stopping=False)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_it_may_stop_after_any_step_and_be_prepared(model, short_stretches):
         seen.append(course.steps)
 
     assert seen == list(range(2, seen[-1] + 1))
-    assert seen[-1] >= 7
+    assert seen[-1] > 4  # more than the first two stretches
     assert_same(course.pool(), searched_at_once(model, "l2r", RULES))
 
 
