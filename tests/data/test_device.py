@@ -99,14 +99,14 @@ def test_on_a_cpu_nothing_is_sent() -> None:
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX's trainer draws ahead by itself")
 def test_on_an_accelerator_jax_loses_no_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    stream = Stream(Numbered(10), batch_size=2)
+    stream = Stream(Numbered(8), batch_size=2)
     model = counting_model()
 
     assert device.sender() is device.send_by_jax
-    for _ in range(5):
+    for _ in range(4):
         model.fit(stream, steps_per_epoch=1, verbose=0)
 
-    assert counts(model, 10) == [1] * 10
+    assert counts(model, 8) == [1] * 8
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="sends tensors of PyTorch")
