@@ -210,8 +210,24 @@ def generate(
         bool,
         typer.Option("--jsonl", help="Write one JSON object a text, with scores and orders."),
     ] = False,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            help="Texts from here and not from stdin; may be given several times: .txt (a text a "
+            "line), .tsv (what is before the tab), .jsonl, .csv, .parquet (what is named source), "
+            "also compressed, folders, and patterns.",
+            metavar="FILE",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the titles here, whole or not at all, and not to stdout.", metavar="FILE"
+        ),
+    ] = None,
 ) -> None:
-    """Writes a title for each line of stdin, in the same order.
+    """Writes a title for each text, in the same order: for each line of stdin, or of files.
 
     One title a line:
         kooler generate --run runs/first < texts.txt > titles.txt
@@ -219,8 +235,13 @@ def generate(
         kooler generate --run runs/first --order fast --beam-size 1 < texts.txt
     The three best titles of each text, with their scores:
         kooler generate --run runs/first --n-best 3 --jsonl < texts.txt
+    For the texts of a corpus, into a file that is there when all are written:
+        kooler generate --run runs/first --input test.parquet --output titles.txt
     An empty line gives an empty title.
     """
+    from kooler.core.atomic import check_place
+    from kooler.seq2seq.source_texts import read_texts
+
     options: dict[str, Any] = {
         "beam_size": beam_size,
         "length_penalty": length_penalty,
@@ -228,13 +249,14 @@ def generate(
         "partners": partners,
     }
     _check_search(run, [order], n_best, **options)
+    source = read_texts(texts) if texts else sys.stdin
+    if output:
+        check_place(output)
     _start_keras()
     from kooler.seq2seq.stream import write_titles
 
-    with _stopped(lambda: "The titles of the remaining texts were not written."), _stdout():
-        cut = write_titles(
-            run, sys.stdin, sys.stdout, jsonl=jsonl, order=order, n_best=n_best, **options
-        )
+    with _stopped(lambda: _what_is_missing(output)), _target(output) as target:
+        cut = write_titles(run, source, target, jsonl=jsonl, order=order, n_best=n_best, **options)
     if cut:
         _say(cut)
 
@@ -563,6 +585,33 @@ def _way_to_continue(run: Path) -> str:
     if not RunDirectory(run).settings_path.exists():
         return "Nothing was kept; start again with the same command."
     return f"Continue with: kooler train --run {shlex.quote(str(run))} --resume"
+
+
+def _what_is_missing(output: Path | None) -> str:
+    if output:
+        return f"`{output}` was not written."
+    return "The titles of the remaining texts were not written."
+
+
+@contextlib.contextmanager
+def _target(output: Path | None) -> Iterator[IO[str]]:
+    """Where titles go: stdout, or a file that takes its place when all are written."""
+    if output is None:
+        with _stdout():
+            yield sys.stdout
+        return
+    from kooler.core.atomic import replacing
+
+    with replacing(output) as part, part.open("w", encoding="utf-8") as target:
+        try:
+            yield target
+            target.flush()
+        except OSError as error:
+            if error.filename or error.errno is None:
+                raise
+            raise ValueError(
+                f"`{output}` cannot be written ({error.strerror}); it is as it was."
+            ) from None
 
 
 @contextlib.contextmanager

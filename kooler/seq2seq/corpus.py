@@ -21,7 +21,6 @@ between them moves ids.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,8 +40,9 @@ from kooler.seq2seq.corpus_files import (
     format_of,
 )
 from kooler.seq2seq.csv_records import csv_records
-from kooler.seq2seq.lines import checked_text, line_text, numbered_lines, stream_lines
+from kooler.seq2seq.lines import line_text, numbered_lines, stream_lines
 from kooler.seq2seq.parquet_rows import parquet_rows
+from kooler.seq2seq.records import json_record, texts_of
 
 __all__ = [
     "CorpusError",
@@ -226,41 +226,11 @@ def _parse_tsv(line: bytes) -> Pair:
 
 
 def _parse_json(columns: Sequence[str], line: bytes) -> Pair:
-    record = _json(line_text(line))
-    if not isinstance(record, dict):
-        raise BadLine(f"expected a JSON object, found {_json_kind(record)}")
-    return _parse_record(columns, record)
+    return _parse_record(columns, json_record(line))
 
 
 def _parse_record(columns: Sequence[str], record: Mapping[str, object]) -> Pair:
-    texts = []
-    for name in columns:
-        if name not in record:
-            raise BadLine(f'the field "{name}" is missing')
-        value = record[name]
-        if not isinstance(value, str):
-            raise BadLine(f'the field "{name}" is {_json_kind(value)}, not a string')
-        texts.append(checked_text(value))
-    return _pair(*texts)
-
-
-def _json(text: str) -> object:
-    if not text:
-        raise BadLine("the line is empty")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        hint = (
-            " (one object a line, no list around them)" if text.strip() in ("[", "{", "[{") else ""
-        )
-        raise BadLine(f"invalid JSON at column {error.colno}: {error.msg}{hint}") from None
-    except (ValueError, RecursionError):
-        raise BadLine("invalid JSON: a number is too long or the nesting too deep") from None
-
-
-def _json_kind(value: object) -> str:
-    names = {list: "a list", dict: "an object", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")
+    return _pair(*texts_of(record, columns))
 
 
 def _pair(source: str, target: str) -> Pair:

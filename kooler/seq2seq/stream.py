@@ -18,7 +18,7 @@ WINDOW = 512  # texts
 
 def write_titles(
     run_directory: str | os.PathLike[str],
-    source: IO[str] | IO[bytes] | None,
+    source: IO[str] | IO[bytes] | Iterator[str] | None,
     target: TextIO | None,
     *,
     jsonl: bool = False,
@@ -29,7 +29,7 @@ def write_titles(
 
     Args:
         run_directory: The run whose model writes.
-        source: One text a line.
+        source: One text a line, or the texts.
         target: Gets `n_best` lines a text, best title first; empty ones where fewer were found.
         jsonl: Whether to write one JSON object a text instead, with scores.
         n_best: Titles a text.
@@ -44,9 +44,8 @@ def write_titles(
     if source is None or target is None:  # Python's way to say that the shell closed them
         raise ValueError("stdin and stdout must be open: texts come in there, and titles go out.")
     writer = Writer.load(run_directory)
-    texts = read_sources(source, "stdin")
     count = 0
-    for window in _windows(texts, 1 if source.isatty() else WINDOW):
+    for window in _windows(*_texts(source)):
         for titles in writer.write(window, n_best=n_best, **options):
             target.write(_as_json(titles) if jsonl else _as_lines(titles, n_best))
         target.flush()
@@ -57,6 +56,13 @@ def write_titles(
         f"{writer.cut:,} of {count:,} texts were longer than the {writer.source_length} tokens "
         "that the model sees, and were cut."
     )
+
+
+def _texts(source: IO[str] | IO[bytes] | Iterator[str]) -> tuple[Iterator[str], int]:
+    """Texts, and how many are taken at a time."""
+    if not hasattr(source, "isatty"):
+        return iter(source), WINDOW
+    return read_sources(source, "stdin"), 1 if source.isatty() else WINDOW
 
 
 def _windows(texts: Iterator[str], size: int) -> Iterator[list[str]]:

@@ -353,6 +353,50 @@ def test_generate_tells_what_was_cut(run, monkeypatch, capsys):
     ]
 
 
+@pytest.fixture
+def echoing(monkeypatch):
+    """`write_titles` that writes the texts."""
+
+    def write_titles(run, texts, target, **options):
+        target.writelines(f"{text.strip()}\n" for text in texts)
+
+    monkeypatch.setattr(stream, "write_titles", write_titles)
+
+
+def test_generate_takes_texts_from_files(run, echoing, tmp_path, capsys):
+    pairs = write_pairs(tmp_path / "pairs.tsv", [("a text", "its title"), ("b", "c")])
+    place = tmp_path / "titles.txt"
+
+    assert main(["generate", "--run", str(run.path), "--input", str(pairs)]) == 0
+    assert capsys.readouterr().out == "a text\nb\n"
+    given = ["--input", str(pairs), "--input", str(pairs), "--output", str(place)]
+    assert main(["generate", "--run", str(run.path), *given]) == 0
+    assert capsys.readouterr().out == ""
+    assert place.read_text() == "a text\nb\na text\nb\n"
+
+
+def test_generate_leaves_a_file_as_it_was_when_it_fails(run, echoing, tmp_path, capsys):
+    texts, place = tmp_path / "texts.txt", tmp_path / "titles.txt"
+    texts.write_bytes(b"a\n\xff\n")
+    place.write_text("before")
+
+    given = ["--run", str(run.path), "--input", str(texts), "--output", str(place)]
+    assert "texts.txt:2: invalid UTF-8" in complaint(capsys, "generate", *given)
+    assert place.read_text() == "before"
+    assert sorted(tmp_path.glob("*titles*")) == [place]
+
+
+def test_generate_looks_at_files_before_anything_starts(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("kooler.seq2seq.backend.prepare_process", unexpected)
+    common = ["generate", "--run", str(run.path)]
+
+    absent = complaint(capsys, *common, "--input", str(tmp_path / "absent.txt"))
+    folder = complaint(capsys, *common, "--output", str(tmp_path))
+
+    assert "absent.txt: no such file" in absent
+    assert "cannot be written, it is a directory" in folder
+
+
 def test_a_reader_that_has_seen_enough_ends_it_silently(run):
     command = generating(run, "    for _ in range(100_000): target.write('a title\\n')")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
