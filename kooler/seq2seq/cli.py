@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, TextIO
 
 import typer
 
@@ -594,7 +594,7 @@ def _what_is_missing(output: Path | None) -> str:
 
 
 @contextlib.contextmanager
-def _target(output: Path | None) -> Iterator[IO[str]]:
+def _target(output: Path | None) -> Iterator[TextIO]:
     """Where titles go: stdout, or a file that takes its place when all are written."""
     if output is None:
         with _stdout():

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 from kooler.seq2seq.corpus import read_sources
 from kooler.seq2seq.writer import Title, Writer
@@ -61,8 +61,9 @@ def write_titles(
 def _texts(source: IO[str] | IO[bytes] | Iterator[str]) -> tuple[Iterator[str], int]:
     """Texts, and how many are taken at a time."""
     if not hasattr(source, "isatty"):
-        return iter(source), WINDOW
-    return read_sources(source, "stdin"), 1 if source.isatty() else WINDOW
+        return source, WINDOW
+    stream = cast(IO[str], source)
+    return read_sources(stream, "stdin"), 1 if stream.isatty() else WINDOW
 
 
 def _windows(texts: Iterator[str], size: int) -> Iterator[list[str]]:
