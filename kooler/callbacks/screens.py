@@ -13,7 +13,8 @@ import importlib
 import sys
 from typing import Any, Protocol, TextIO
 
-from kooler.callbacks.standing import Standing, count_of, duration, figures, pace, words
+from kooler.callbacks.standing import Standing, count_of, figures, pace, words
+from kooler.core.words import duration
 
 WIDTH = 30  # of a bar
 

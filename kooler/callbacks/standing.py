@@ -7,6 +7,8 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
+from kooler.core.words import duration, printable
+
 
 @dataclasses.dataclass
 class Standing:
@@ -89,15 +91,3 @@ def chosen(values: Mapping[str, object], pattern: str | None) -> dict[str, float
     """The numbers among some values whose name has the pattern; all of them without one."""
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
     return {name: value for name, value in numbers.items() if re.search(pattern or "", name)}
-
-
-def duration(seconds: float) -> str:
-    """For example 1:02:03 or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def printable(text: str) -> str:
-    """A text on one line, in which nothing can steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

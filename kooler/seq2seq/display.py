@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kooler.core.words import duration, printable
 from kooler.seq2seq.speed import TrainingSpeed
 
 PAUSE = 10.0  # seconds between two plain lines, at least
@@ -206,11 +207,6 @@ class LiveDisplay:
         return Group(*lines)
 
 
-def printable(text: str) -> str:
-    """A text on one line, in which nothing can steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def _figures(step: Step, speed: TrainingSpeed) -> list[str]:
     tokens = speed.tokens()
     return [
@@ -229,9 +225,7 @@ def _left(step: Step, speed: TrainingSpeed) -> str:
     seconds = (step.updates - step.update) / updates
     if step.seconds_left is not None:
         seconds = min(seconds, max(step.seconds_left, 0))
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return duration(seconds)
 
 
 def _losses(look: Look) -> str:

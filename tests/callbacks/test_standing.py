@@ -1,6 +1,6 @@
 """Numbers, and the words for them."""
 
-from kooler.callbacks.standing import Standing, chosen, duration, words
+from kooler.callbacks.standing import Standing, chosen, words
 
 
 def test_a_line_in_ones_head() -> None:
@@ -33,7 +33,3 @@ def test_metrics_by_pattern() -> None:
 
     assert list(chosen(logs, "loss$")) == ["loss", "val_loss"]
     assert list(chosen(logs, None)) == ["loss", "val_loss", "mae"]
-
-
-def test_durations() -> None:
-    assert [duration(seconds) for seconds in (5, 123, 3723)] == ["0:05", "2:03", "1:02:03"]
