@@ -115,6 +115,10 @@ class Originals(keras.layers.Layer):
         for name, variable in self.weight.sources().items() if store.keys() else ():
             variable.assign(store[name])
 
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refuses: `Model.quantize` asks the innermost layers only, and this is one."""
+        raise _not_quantised(self.weight.owner)
+
 
 class ParametrizedWeight:
     """One weight that is computed: what belongs to it, and how it comes and goes.
@@ -348,10 +352,7 @@ class _Patched:
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         if self.method == "quantize":
-            raise ValueError(
-                f"The layer {self.owner.name!r} has reparametrised weights, which cannot be "
-                "quantised. Call `kooler.layers.merge(model)` first."
-            )
+            raise _not_quantised(self.owner)
         weights = sorted(_parametrized_in(self.owner, below=False), key=lambda one: one.index)
         with contextlib.ExitStack() as stack:
             for parametrized in weights:
@@ -360,6 +361,13 @@ class _Patched:
                 getattr(type(self.owner), self.method), self.owner
             )
             plain(*args, **kwargs)
+
+
+def _not_quantised(owner: Any) -> ValueError:
+    return ValueError(
+        f"The layer {owner.name!r} has reparametrised weights, which cannot be quantised. "
+        "Call `kooler.layers.merge(model)` first."
+    )
 
 
 def _scope_of(variable: Any) -> contextlib.ExitStack:

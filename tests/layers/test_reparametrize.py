@@ -487,6 +487,7 @@ def test_a_weight_of_another_shape_is_refused_and_nothing_happens() -> None:
     np.testing.assert_array_equal(array(dense.kernel), W)
 
 
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize` method")
 def test_constraints_quantised_layers_and_lora_are_refused() -> None:
     model, _ = dense_model(kernel_constraint="non_neg")
     with pytest.raises(ValueError, match=r"'.*kernel' has a constraint, which would act on the"):
@@ -501,6 +502,8 @@ def test_constraints_quantised_layers_and_lora_are_refused() -> None:
     reparametrize(model, "kernel", WeightNorm())
     with pytest.raises(ValueError, match=r"cannot be quantised. Call `kooler.layers.merge"):
         dense.quantize("int8")
+    with pytest.raises(ValueError, match=r"'dense.*' has reparametrised weights, which cannot be"):
+        model.quantize("int8")
     merge(model)
     dense.quantize("int8")
     with pytest.raises(ValueError, match=r"is quantised, so '.*bias' cannot be reparametrised"):
