@@ -317,6 +317,22 @@ def test_the_gates_of_every_step_of_an_rnn(kind: str) -> None:
     assert (gates < 1).all()
 
 
+@pytest.mark.compiles
+def test_what_goes_into_all_gates_of_an_lstm() -> None:
+    model = inner_of(layers.LSTM(2, name="lstm"))
+    values = Capture(model, ["lstm/lstm_cell.z#*", "lstm/lstm_cell.c#*"]).predict(X, verbose=0)
+
+    def sigmoid(x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-x))
+
+    carry = 0.0
+    for step in range(LENGTH):
+        into, forget, new, _ = values[f"lstm/lstm_cell.z#{4 * step + 3}"]
+        carry = sigmoid(forget) * carry + sigmoid(into) * np.tanh(new)
+        name = f"lstm/lstm_cell.c#{step}" if step else "lstm/lstm_cell.c"
+        np.testing.assert_allclose(values[name], carry, atol=1e-6)
+
+
 class Branches(layers.Layer):
     """A layer inside of a branch."""
 
