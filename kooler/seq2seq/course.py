@@ -11,6 +11,9 @@ target.  Each size is compiled when it is first needed, and once.
 
 Between two stretches the search can be looked at; a title that is shown while it grows and one that
 is written in the dark are the same steps of the same functions.
+
+The order "both" is the search of a model of two streams: 2B rows, as `synchronous_search.py` has
+them.  Its caches do not grow, so it has one size.
 """
 
 from collections.abc import Callable
@@ -35,7 +38,9 @@ from kooler.seq2seq.search import (
     stretched,
 )
 from kooler.seq2seq.shapes import cached, in_its_precision
+from kooler.seq2seq.synchronous_search import starting_both, step_of_both
 
+BOTH = "both"
 FIRST_STEPS = 16
 
 
@@ -44,8 +49,8 @@ class Course:
 
     Args:
         model: A trained model.
-        order: "l2r", "r2l" or "mid".
-        rules: What to look for; each combination of them is compiled once.
+        order: "l2r", "r2l", "mid" or "both".
+        rules: What to look for; each combination of them is compiled once. For "both", of one side.
         source: int32 [B, S], padded with 0.
         limit: The most tokens of a target, at most `rules.max_length`.
         banned: float32 [V], 1 for tokens that must not be written.
@@ -123,7 +128,9 @@ class _Functions:
 
     def __init__(self, model: Seq2Seq, order: str, rules: Rules) -> None:
         self.model, self.order, self.rules = model, order, rules
-        self.sizes = _sizes(steps_of(rules.max_length, tokens_per_step(order)))
+        per_step = 1 if order == BOTH else tokens_per_step(order)
+        steps = steps_of(rules.max_length, per_step)
+        self.sizes = [steps] if order == BOTH else _sizes(steps)
         self.begin = self._compiled(self._begun)
         self._later: dict[int, Callable[..., Any]] = {}
         self._nest: Any = None  # the structure of a stage and of what it reads; `begin` finds it
@@ -148,7 +155,7 @@ class _Functions:
         *noise, source = rest
         memory = self.model.encode(source)
         steps = self.sizes[0]
-        state, tags = starting(self.model, source.shape[0], self.order, self.rules, steps)
+        state, tags = self._starting(source.shape[0], steps)
         stage = first_stage(state, tags, self.rules, steps, together=bool(noise))
         more, stage = self._advanced(stage, memory, steps, until, banned, limit, *noise)
         read = [memory.layers] if memory.contains is None else [memory.layers, memory.contains]
@@ -175,10 +182,20 @@ class _Functions:
         limit: Tensor,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, Stage]:
-        step = step_of(self.model, memory, self.order)
+        step = self._step(memory)
         rules = self.rules._replace(max_length=limit)
         stage = stretched(step, stage, rules, steps, until=until, banned=banned, noise=noise)
         return goes_on(stage, rules), stage
+
+    def _starting(self, batch: int, steps: int) -> tuple[Any, Tensor]:
+        if self.order == BOTH:
+            return starting_both(self.model, batch, self.rules)
+        return starting(self.model, batch, self.order, self.rules, steps)
+
+    def _step(self, memory: Memory) -> Step:
+        if self.order == BOTH:
+            return step_of_both(self.model, memory, self.rules)
+        return step_of(self.model, memory, self.order)
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return compiled(in_its_precision(self.model, function), self.model.variables)

@@ -6,7 +6,8 @@
     the text            where the model looks while it writes
 
 The searches are those of `generate` (see `watching.py`), the attention is that of the last layer
-when the title is put through the model again.
+when the title is put through the model again.  Of a model of two streams the beams are drawn, which
+saw each other.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from kooler.core.atomic import write_text
 from kooler.seq2seq.generation import Hypothesis, judged
 from kooler.seq2seq.inside import attention_of, between_of, growth_of
+from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.report import filled_page
 from kooler.seq2seq.report_attention import attention_section
 from kooler.seq2seq.report_beam import BeamRow, BeamStep, beam_explanation, beam_steps
@@ -28,7 +30,7 @@ from kooler.seq2seq.report_text import escape, percent
 from kooler.seq2seq.report_words import language_of, say, speaking
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.tokenizer import Tokenizer
-from kooler.seq2seq.watching import Halves, Moment, watch
+from kooler.seq2seq.watching import Halves, Moment, watch, watch_both
 from kooler.seq2seq.writer import Writer
 
 Search = Sequence[Moment]
@@ -49,20 +51,13 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
     Raises:
         ValueError: For a text without a token.
     """
-    if writer.model.writes_together:
-        raise ValueError(
-            "an explanation draws the orders of a model one by one, but this model writes in two "
-            "directions at once. Explain one that was trained without that."
-        )
     text = text.strip()
     ids = writer.encode(text)
     if not ids:
         raise ValueError("a text to explain must hold at least one token, received an empty one.")
     rules = Rules(beam_size, max_length or writer.model.max_length)
     source = np.array([ids], "int32")
-    searches = {
-        order: list(watch(writer.model, source, order, rules)) for order in writer.model.orders
-    }
+    searches = _searches(writer.model, source, rules)
     best = _best(writer, source, searches, rules)
     title = writer.tokenizer.decode(best.ids)
     language = language_of([text, title])
@@ -71,7 +66,8 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
         head = _title(title, language)
         if not sections[0][2]:  # the growing title shows its text itself
             head += source_text(text, escape(language))
-        return filled_page(places(_heading(), _summary(searches, best), head, language, sections))
+        summary = _summary(writer, searches, best)
+        return filled_page(places(_heading(), summary, head, language, sections))
 
 
 def write_explanation(path: Path, page: str) -> None:
@@ -79,10 +75,24 @@ def write_explanation(path: Path, page: str) -> None:
     write_text(path, page)
 
 
+def _searches(model: Seq2Seq, source: np.ndarray, rules: Rules) -> dict[str, list[Moment]]:
+    """The moments of each order; those of two streams are searched for together."""
+    if model.writes_together:
+        left, right = zip(*watch_both(model, source, rules), strict=True)
+        return {search[0].order: list(search) for search in (left, right)}
+    return {order: list(watch(model, source, order, rules)) for order in model.orders}
+
+
 def _best(
     writer: Writer, source: np.ndarray, searches: dict[str, list[Moment]], rules: Rules
 ) -> Hypothesis:
-    """The title that "best" writes: of all candidates the one that all orders find likeliest."""
+    """The title that "best" writes: of all candidates the one that all orders find likeliest.
+
+    Two streams have seen each other; there the better score decides.
+    """
+    if writer.model.writes_together:
+        found = [one for search in searches.values() for one in search[-1].finished]
+        return max(found, key=lambda one: one.score)
     proposals = [[search[-1].finished] for search in searches.values()]
     return judged(writer.model, source, proposals, rules)[0][0]
 
@@ -96,7 +106,13 @@ def _title(title: str, language: str) -> str:
     return f'<p class="result"><strong lang="{escape(language)}" dir="auto">{shown}</strong></p>'
 
 
-def _summary(searches: dict[str, list[Moment]], best: Hypothesis) -> str:
+def _summary(writer: Writer, searches: dict[str, list[Moment]], best: Hypothesis) -> str:
+    if writer.model.writes_together:
+        return say(
+            "Written {order}, while the other direction was seen: probability {share}.",
+            order=say(order_name(best.order)),
+            share=percent(exp(best.log_prob)),
+        )
     return say(
         "Written {order}, and judged by {count} orders together: probability {share}.",
         order=say(order_name(best.order)),
@@ -115,7 +131,8 @@ def _sections(
         + beam_steps(_steps(searches[order], writer.tokenizer), language)
         for order in orders
     )
-    looks = attention_of(writer, text, title, orders[0]) if title else None
+    together = writer.model.writes_together  # one stream has no attention
+    looks = attention_of(writer, text, title, orders[0]) if title and not together else None
     growth = growing_title(growth_of(writer, text, title), language) if both else ""
     return [
         ("growth", say("Two ends growing together"), growth),

@@ -127,6 +127,9 @@ CHINESE = {
     "Written {order}, and judged by {count} orders together: probability {share}.": (
         "写法：{order}；由 {count} 种顺序共同评判，概率 {share}。"
     ),
+    "Written {order}, while the other direction was seen: probability {share}.": (
+        "写法：{order}，书写时可见另一方向；概率 {share}。"
+    ),
     "Every step extends each open title by its most probable tokens and keeps the best; bold "
     "is what becomes the title, faded is what is dropped, ✓ is complete. The number is the "
     "probability of all that is written.": (

@@ -22,9 +22,10 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
+from kooler.seq2seq.model import Memory
 from kooler.seq2seq.order import START_TAGS
 from kooler.seq2seq.rules import Rules
-from kooler.seq2seq.search import search, steps_of
+from kooler.seq2seq.search import Step, search, steps_of
 from kooler.seq2seq.shapes import in_its_precision
 
 DIRECTIONS = ("l2r", "r2l")
@@ -44,28 +45,16 @@ def synchronous_search(model: Any, rules: Rules) -> Callable[..., tuple[Any, ...
         their log-probabilities and scores [B, K], best first, and the index in `DIRECTIONS` of
         each.
     """
-    each = half_of(rules.beam_size)
-    slots = steps_of(rules.max_length, 1)
-    advance = model.step_together if rules.partners == "rank" else model.step_of_all_pairs
-    tags = np.array([START_TAGS[direction] for direction in DIRECTIONS], "int32")  # [2, 1]
+    halved = rules._replace(beam_size=half_of(rules.beam_size))
 
     def function(
         source: Tensor, banned: Tensor, limit: Tensor, noise: Tensor | None = None
     ) -> tuple[Any, ...]:
         batch = source.shape[0]
-        memory = model.encode(source)
-
-        def step(caches: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
-            paired = ops.reshape(inputs, (batch, 2 * each, 1))
-            logits, caches = advance(paired, time, caches, memory)
-            log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-            return ops.reshape(log_probs, (2 * batch, each, 1, -1)), caches
-
-        caches = model.empty_caches(batch * 2 * each, slots)
-        start = ops.tile(ops.convert_to_tensor(tags), (batch, 1))
+        step = step_of_both(model, model.encode(source), halved)
+        caches, start = starting_both(model, batch, halved)
         if noise is not None:
-            noise = ops.reshape(noise, (noise.shape[0], 2 * batch, each, 1))
-        halved = rules._replace(beam_size=each)
+            noise = ops.reshape(noise, (noise.shape[0], 2 * batch, halved.beam_size, 1))
         pool = search(step, caches, start, halved, banned=banned, noise=noise, limit=limit)
         return _ranked(pool.tokens, pool.log_probs, pool.scores, batch)
 
@@ -75,6 +64,33 @@ def synchronous_search(model: Any, rules: Rules) -> Callable[..., tuple[Any, ...
 def half_of(beam_size: int) -> int:
     """Hypotheses of each direction."""
     return (beam_size + 1) // 2
+
+
+def starting_both(model: Any, batch: int, rules: Rules) -> tuple[Any, Tensor]:
+    """What the search begins with: empty caches, and a start tag for each of the 2B rows.
+
+    Args:
+        model: The model.
+        batch: Number of sentences, B.
+        rules: Of one direction.
+    """
+    tags = np.array([START_TAGS[direction] for direction in DIRECTIONS], "int32")  # [2, 1]
+    caches = model.empty_caches(batch * 2 * rules.beam_size, steps_of(rules.max_length, 1))
+    return caches, ops.tile(ops.convert_to_tensor(tags), (batch, 1))
+
+
+def step_of_both(model: Any, memory: Memory, rules: Rules) -> Step:
+    """The step function of the search: the model, with its sources read."""
+    advance = model.step_together if rules.partners == "rank" else model.step_of_all_pairs
+
+    def step(caches: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+        rows, each, _ = inputs.shape
+        paired = ops.reshape(inputs, (rows // 2, 2 * each, 1))
+        logits, caches = advance(paired, time, caches, memory)
+        log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+        return ops.reshape(log_probs, (rows, each, 1, -1)), caches
+
+    return step
 
 
 def _ranked(tokens: Tensor, log_probs: Tensor, scores: Tensor, batch: int) -> tuple[Any, ...]:

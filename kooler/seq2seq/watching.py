@@ -2,20 +2,21 @@
 
 `generate` runs the loop inside of compiled functions and shows only the end.  Here it stops after
 each step, so that a title can be shown while it grows, in `mid` from both ends.  The functions are
-the same (`course.py`), so both find the same.
+the same (`course.py`), so both find the same.  A model of two streams is watched in both at once.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kooler.seq2seq.course import Course
+from kooler.seq2seq.course import BOTH, Course
 from kooler.seq2seq.generation import Hypothesis, finished
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import tokens_per_step
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import POSSIBLE
+from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of
 
 
 class Halves(NamedTuple):
@@ -63,16 +64,44 @@ def watch(
         yield _moment(course, order)
 
 
-def _moment(course: Course, order: str) -> Moment:
+def watch_both(
+    model: Any, source: np.ndarray, rules: Rules, *, limit: int | None = None
+) -> Iterator[tuple[Moment, ...]]:
+    """Searches for the targets of one source from both sides at once, step by step.
+
+    Args:
+        model: A trained model of two streams.
+        source: int32 [1, S], padded with 0.
+        rules: What to look for; the beam is that of both sides together.
+        limit: The most tokens of a target, at most `rules.max_length`.
+
+    Yields:
+        After each step, the search from the left and the one from the right.
+    """
+    course = course_of_both(model, source, rules, limit=limit)
+    while course.more:
+        course.run(until=course.steps + 1)
+        yield tuple(_moment(course, order, side) for side, order in enumerate(DIRECTIONS))
+
+
+def course_of_both(
+    model: Any, source: np.ndarray, rules: Rules, *, limit: int | None = None
+) -> Course:
+    """The search that `watch_both` looks at."""
+    halved = rules._replace(beam_size=half_of(rules.beam_size))
+    return Course(model, BOTH, halved, source, limit=limit)
+
+
+def _moment(course: Course, order: str, row: int = 0) -> Moment:
     """What can be seen of a search."""
     written = course.steps * tokens_per_step(order)
-    open_ones = zip(*(part[0] for part in course.beam()), strict=True)
-    found = zip(*(part[0] for part in course.pool()), strict=True)
+    open_ones = zip(*(part[row] for part in course.beam()), strict=True)
+    found = zip(*(part[row] for part in course.pool()), strict=True)
     return Moment(
         order,
         course.steps,
-        [_halves(row[:written], value, order) for row, value in open_ones if value > POSSIBLE],
-        [finished(row, value, score, order) for row, value, score in found if score > POSSIBLE],
+        [_halves(one[:written], value, order) for one, value in open_ones if value > POSSIBLE],
+        [finished(one, value, score, order) for one, value, score in found if score > POSSIBLE],
     )
 
 

@@ -1,5 +1,6 @@
 """An explanation: the title of `generate`, every step of every beam, and nothing from elsewhere."""
 
+import html
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from kooler.seq2seq.generation import Hypothesis
 from kooler.seq2seq.inside import between_of
 from kooler.seq2seq.watching import Halves, Moment
 from kooler.seq2seq.writer import Writer
+from tests.seq2seq.small_model import small_pair
 from tests.seq2seq.small_run import small_run
 
 TEXT, TITLE = "The <bakery> in Toro closes.", "Toro to close"
@@ -47,17 +49,14 @@ def test_every_order_has_its_beam_and_the_page_loads_nothing(page):
 
 
 @pytest.mark.compiles
-def test_lstms_are_explained_too_but_not_what_is_written_together(tmp_path):
-    lstms = {"architecture": "recurrent", "feedforward": None}
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    page = explain(Writer.load(small_run(tmp_path / "one", **lstms).path), TEXT, max_length=4)
-    together = Writer.load(small_run(tmp_path / "two", **lstms, leaky=True).path)
+@pytest.mark.parametrize("leaky", [False, True], ids=["one by one", "together"])
+def test_lstms_are_explained_too(tmp_path, leaky):
+    lstms = {"architecture": "recurrent", "feedforward": None, "leaky": leaky}
+    page = explain(Writer.load(small_run(tmp_path, **lstms).path), TEXT, max_length=4)
 
     pills = re.findall(r'<abbr class="pill (\w+)"', page.split('id="beams"')[1])
     assert set(pills[:2]) == {"l2r", "r2l"}
-    with pytest.raises(ValueError, match="this model writes in two directions at once"):
-        explain(together, TEXT)
+    assert ("while the other direction was seen" in page) == leaky
 
 
 def test_a_text_without_a_token_is_refused(writer):
@@ -103,3 +102,17 @@ def test_a_hypothesis_leads_to_what_begins_and_ends_like_it():
     assert not _leads_to(halves, (1, 2, 6))
     assert _is_continued(halves, later)
     assert not _is_continued(Halves((1, 3), (5,), 0.0), later)
+
+
+@pytest.mark.compiles
+def test_the_beams_of_two_streams_are_drawn(writer):
+    pair = Writer(small_pair(writer.tokenizer.size, layers=1), writer.tokenizer, 40)
+    ((best,),) = pair.write([TEXT], beam_size=2, max_length=4)
+
+    page = explain(pair, TEXT, beam_size=2, max_length=4)
+
+    shown = re.search(r'<p class="result"><strong[^>]*>(.*?)</strong>', page)[1]
+    assert html.unescape(shown) == (best.text or "empty")
+    pills = re.findall(r'<abbr class="pill (\w+)"', page.split('id="beams"')[1])
+    assert pills[:2] == ["l2r", "r2l"]
+    assert "while the other direction was seen" in page

@@ -7,8 +7,8 @@ from kooler.seq2seq.generation import hypotheses
 from kooler.seq2seq.order import ORDERS, tokens_per_step
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import IMPOSSIBLE
-from kooler.seq2seq.watching import Halves, _halves, watch
-from tests.seq2seq.small_model import small_model
+from kooler.seq2seq.watching import Halves, _halves, watch, watch_both
+from tests.seq2seq.small_model import small_model, small_pair
 
 SOURCE = np.array([[6, 7, 8, 0]], "int32")
 RULES = Rules(beam_size=3, max_length=6)
@@ -88,3 +88,20 @@ def test_a_limit_pads_the_candidates_of_best_to_one_shape_and_changes_nothing(mo
 )
 def test_the_halves_of_a_stream_read_from_left_to_right(order, left, right):
     assert _halves(np.array([1, 2, 3, 4]), IMPOSSIBLE, order) == Halves(left, right, IMPOSSIBLE)
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("beam_size", [2, 3])
+def test_both_sides_are_watched_at_once(beam_size):
+    model, rules = small_pair(14, layers=1), Rules(beam_size, max_length=6)
+    (expected,) = hypotheses(model, SOURCE, "best", rules)
+
+    *before, last = watch_both(model, SOURCE, rules)
+
+    found = sorted([f for side in last for f in side.finished], key=lambda f: -f.score)
+    assert [(f.ids, f.order) for f in found] == [(f.ids, f.order) for f in expected]
+    np.testing.assert_allclose([f.score for f in found], [f.score for f in expected], rtol=1e-5)
+    for number, (left, right) in enumerate(before, start=1):
+        assert (left.order, right.order, left.step, right.step) == ("l2r", "r2l", number, number)
+        assert all(len(o.left) == number and not o.right for o in left.open)
+        assert all(len(o.right) == number and not o.left for o in right.open)

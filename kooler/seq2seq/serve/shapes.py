@@ -18,7 +18,7 @@ from kooler.seq2seq.generation import Hypothesis, hypotheses, judged
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.shapes import rounded
-from kooler.seq2seq.watching import Moment, watch
+from kooler.seq2seq.watching import Moment, course_of_both, watch, watch_both
 from kooler.seq2seq.writer import Title, Writer
 
 
@@ -61,10 +61,10 @@ class ShapedWriter:
             yield [Title("", 0.0, 0.0, order)]
             return
         model, source = self.writer.model, self._batch([ids])
-        if order == "best" and model.writes_together:
-            yield from self.write([text], order, beam_size, max_length)  # in one compiled loop
-            return
         rules, proposals = Rules(beam_size, self.max_length), []
+        if order == "best" and model.writes_together:
+            yield from self._grow_both(source, rules, max_length)
+            return
         for name in self.orders if order == "best" else (order,):
             for moment in watch(model, source, name, rules, limit=max_length):
                 yield self._shown(moment)
@@ -73,23 +73,38 @@ class ShapedWriter:
             proposals[0] = judged(model, source, proposals, rules, self.max_length)
         yield self._titles(proposals[0][0])
 
+    def _grow_both(
+        self, source: np.ndarray, rules: Rules, max_length: int
+    ) -> Iterator[dict[str, Any] | list[Title]]:
+        """The beam from the left while it is searched for, then the one from the right."""
+        right: list[Moment] = []
+        for moments in watch_both(self.writer.model, source, rules, limit=max_length):
+            yield self._shown(moments[0])
+            right.append(moments[1])
+        yield from map(self._shown, right)
+        found = [*moments[0].finished, *moments[1].finished]
+        yield self._titles(sorted(found, key=lambda one: one.score, reverse=True))
+
     def is_cut(self, text: str) -> bool:
         """Whether the model sees only the beginning of a text."""
         return len(self.writer.tokenizer.encode(text)) > self.writer.source_length
 
     def warm_up(self) -> Iterator[None]:
         """Runs every shape once, with texts of one token; comes back after each."""
+        model = self.writer.model
         for beam_size in self.beam_sizes:
             rules = Rules(beam_size, self.max_length)
             for length, rows in itertools.product(self.lengths, self.rows):
                 batch = np.full((rows, length), PAD, "int32")
                 batch[:, 0] = RESERVED
-                hypotheses(self.writer.model, batch, "best", rules, limit=1)
+                hypotheses(model, batch, "best", rules, limit=1)
                 yield
             for length, order in itertools.product(self.lengths, self.orders):
                 batch = np.full((1, length), PAD, "int32")
                 batch[:, 0] = RESERVED
-                Course(self.writer.model, order, rules, batch).prepare()
+                Course(model, order, rules, batch).prepare()
+                if order == self.orders[0] and model.writes_together:
+                    course_of_both(model, batch, rules).prepare()
                 yield
 
     def _batch(self, ids: list[list[int]]) -> np.ndarray:

@@ -8,6 +8,7 @@ from kooler.seq2seq.generation import hypotheses
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.serve.shapes import ShapedWriter
 from kooler.seq2seq.writer import Writer
+from tests.seq2seq.small_model import small_pair
 from tests.seq2seq.small_run import small_run
 
 TEXTS = ["The bakery in Toro closes.", "", "Toro", "A long text about nothing " * 5]
@@ -50,6 +51,20 @@ def test_what_grows_becomes_the_titles(writer, order):
     assert names == sorted(names, key=["l2r", "r2l", "mid"].index)
     assert set(names) == ({"l2r", "r2l", "mid"} if order == "best" else {"mid"})
     assert all({"left", "right", "log_prob"} == set(part) for s in steps for part in s["open"])
+
+
+@pytest.mark.compiles
+def test_two_streams_grow_one_after_the_other(writer):
+    tokenizer = writer.writer.tokenizer
+    model = small_pair(tokenizer.size, layers=1)
+    both = ShapedWriter(Writer(model, tokenizer, 40), 1, [2])
+    (expected,) = both.write(TEXTS[:1], "best", 2, 5)
+
+    *steps, titles = both.grow(TEXTS[0], "best", 2, 5)
+
+    assert [title.text for title in titles] == [title.text for title in expected]
+    names = [step["order"] for step in steps]
+    assert names == sorted(names) and set(names) == {"l2r", "r2l"}
 
 
 def test_an_empty_text_has_an_empty_title(writer):
