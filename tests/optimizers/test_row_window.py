@@ -153,9 +153,9 @@ IDS = [RANDOM.integers(0, ROWS, (4, length)).astype("int32") for length in LENGT
 Y = RANDOM.normal(size=(len(LENGTHS), 4, 1)).astype("float32")
 
 
-def train(model: Any, start: int = 0, end: int = len(LENGTHS)) -> Any:
+def train(model: Any, start: int = 0, end: int = len(LENGTHS), length: int = 7) -> Any:
     for ids, y in list(zip(IDS, Y, strict=True))[start:end]:
-        model.train_on_batch(ids, y)
+        model.train_on_batch(ids[:, :length], y)
     return model
 
 
@@ -179,9 +179,10 @@ def test_a_run_goes_on_within_a_window_to_the_same_bits(tmp_path: Path) -> None:
     def fresh() -> Any:
         return model_of(Accumulate(Lazy(keras.optimizers.Adam(0.01), "words"), 3))
 
-    whole = train(fresh())
-    train(fresh(), end=4).save(tmp_path / "model.keras")
-    resumed = train(keras.models.load_model(tmp_path / "model.keras"), start=4)
+    # of one length: TensorFlow rounds otherwise where it compiled for all lengths
+    whole = train(fresh(), length=2)
+    train(fresh(), end=4, length=2).save(tmp_path / "model.keras")
+    resumed = train(keras.models.load_model(tmp_path / "model.keras"), start=4, length=2)
 
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
