@@ -14,6 +14,7 @@ from kooler.seq2seq import Seq2Seq, export_ctranslate2, generate
 from kooler.seq2seq.model import reserved_mask
 from kooler.seq2seq.order import SIDES, START_TAGS
 from kooler.seq2seq.reserved_ids import EOS, PAD
+from kooler.seq2seq.shapes import source_batches
 from kooler.seq2seq.transformer import MASKED, sinusoids
 
 Engine = Callable[[list[list[int]], int, int], list[list[int]]]
@@ -85,6 +86,53 @@ def transformers_engine(model: Seq2Seq, max_length: int) -> Engine:
             for index, ids in zip(indices, written[:, 1:].tolist(), strict=True):
                 found[index] = [token for token in ids if token not in (PAD, EOS)]
         return found
+
+    return translate
+
+
+def kerashub_engine(model: Seq2Seq, length: int) -> Engine:
+    """A BART of KerasHub with the same sizes; its weights are random, since BART's layers differ,
+    and it writes `length` tokens for every source.
+    """
+    import keras_hub
+
+    sizes = model.dimensions
+    network = keras_hub.models.BartSeq2SeqLM(
+        backbone=keras_hub.models.BartBackbone(
+            vocabulary_size=model.vocabulary_size,
+            num_layers=sizes["layers"],
+            num_heads=sizes["heads"],
+            hidden_dim=sizes["width"],
+            intermediate_dim=sizes["feedforward"],
+            dropout=0.0,
+            max_sequence_length=96,
+        ),
+        preprocessor=None,
+    )
+
+    compiled_for = {"beam": 0}
+
+    def translate(rows: list[list[int]], beam_size: int, batch_size: int) -> list[list[int]]:
+        if compiled_for["beam"] != beam_size:  # compile() forgets what was traced
+            sampler = keras_hub.samplers.BeamSampler(num_beams=beam_size)
+            network.compile(
+                sampler=sampler if beam_size > 1 else keras_hub.samplers.GreedySampler()
+            )
+            compiled_for["beam"] = beam_size
+        for _, source in source_batches(rows, batch_size):
+            written = np.full((len(source), length + 1), START_TAGS["l2r"][0], "int32")
+            begun = np.zeros(written.shape, bool)
+            begun[:, 0] = True
+            network.generate(
+                {
+                    "encoder_token_ids": source,
+                    "encoder_padding_mask": source != PAD,
+                    "decoder_token_ids": written,
+                    "decoder_padding_mask": begun,
+                },
+                stop_token_ids=None,
+            )
+        return [[0] * (length - 1) for _ in rows]
 
     return translate
 
