@@ -23,9 +23,11 @@ from keras import ops
 from kooler.core.types import Tensor
 from kooler.seq2seq.ancestry import Ancestry, nobody_yet
 from kooler.seq2seq.input_replacement import replaced
-from kooler.seq2seq.order import ORDERS, Layout, check_order, layout, visible
+from kooler.seq2seq.model_checks import check_arguments, check_length
+from kooler.seq2seq.order import ORDERS, Layout, layout, visible
+from kooler.seq2seq.r_drop import difference, doubled
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
-from kooler.seq2seq.sizes import POSITIONS, SIZES, dimensions_of
+from kooler.seq2seq.sizes import POSITIONS, dimensions_of
 from kooler.seq2seq.transformer import (
     MASKED,
     Cache,
@@ -61,7 +63,7 @@ class Seq2Seq(keras.Model):
         norm: "post" (layer normalisation after each part) or "pre".
         label_smoothing: ε, the share of the loss that is spread over all tokens.
         copy_prior: Whether the scores see which tokens the source contains.
-        r_drop: α of R-Drop (see `call`); 0 does without.
+        r_drop: α of R-Drop (see `r_drop.py`); 0 does without.
         order_sampling: "all": every target in every order, each step; "one": in one, drawn at
             random.
         input_replacement: Share of the tokens that the decoder reads which are replaced in
@@ -81,9 +83,8 @@ class Seq2Seq(keras.Model):
     def __new__(cls, *arguments: Any, **named: Any) -> "Seq2Seq":
         """Makes a `Seq2Seq`, or what another architecture has in its place."""
         if cls is Seq2Seq and named.get("architecture") == "recurrent":
-            from kooler.seq2seq.recurrent import (
-                RecurrentSeq2Seq,
-            )  # a subclass: it imports this file
+            # a subclass, which imports this file
+            from kooler.seq2seq.recurrent import RecurrentSeq2Seq
 
             cls = RecurrentSeq2Seq
         return super().__new__(cls, *arguments, **named)
@@ -133,7 +134,7 @@ class Seq2Seq(keras.Model):
             "max_length": max_length,
             **own,
         }
-        _check(self._config, self.architectures)
+        check_arguments(self._config, self.architectures)
         self.orders = tuple(orders)
         self.architecture = architecture
         self.label_smoothing = label_smoothing
@@ -207,7 +208,7 @@ class Seq2Seq(keras.Model):
             source: int32 [B, S] token ids, 0 pads.
             training: Whether dropout is on.
         """
-        _check_length("source", source.shape[1])
+        check_length("source", source.shape[1])
         # An empty source shows one padding token, so that its result does not depend on the others.
         first = ops.equal(ops.arange(ops.shape(source)[1]), 0)
         mask = ops.logical_or(ops.not_equal(source, PAD), first)[:, None, None, :]
@@ -233,7 +234,7 @@ class Seq2Seq(keras.Model):
     def _decoded(
         self, streams: Layout, mask: Any, memory: Memory, training: bool
     ) -> tuple[Tensor, list[Tensor]]:
-        _check_length("target", streams.inputs.shape[-1])
+        check_length("target", streams.inputs.shape[-1])
         shape = ops.shape(streams.inputs)  # [B, R, L]
         flat = (shape[0] * shape[1], shape[2])
         x = self._placed(streams.inputs, streams.time, streams.side)
@@ -343,13 +344,7 @@ class Seq2Seq(keras.Model):
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """The losses of a batch.
 
-        With R-Drop a batch is put through twice in training, with different dropout, and the two
-        distributions p and q of every slot are drawn together:
-
-            loss  ←  loss + α/2 · [KL(p‖q) + KL(q‖p)] / 2
-
-        Liang et al., "R-Drop", 2021, https://arxiv.org/abs/2106.14448 (half of its sum, so that
-        the scale stays that of one pass).
+        With R-Drop a batch is put through twice in training (see `r_drop.py`).
 
         Args:
             inputs: "source" int32 [B, S] and "target" int32 [B, T], 0 pads, no EOS.
@@ -475,70 +470,9 @@ class Seq2Seq(keras.Model):
         return found[:, None, None, :]
 
 
-def doubled(rows: Tensor) -> Tensor:
-    """A batch, twice."""
-    return ops.concatenate([rows, rows], axis=0)
-
-
-def difference(logits: Tensor) -> Tensor:
-    """The mean of both divergences between the two passes [2B, R, L, V], for each: [2B, R, L]."""
-    first, second = ops.split(ops.log_softmax(ops.cast(logits, "float32"), axis=-1), 2, axis=0)
-    apart = (ops.exp(first) - ops.exp(second)) * (first - second)
-    return doubled(ops.sum(apart, axis=-1) / 2)
-
-
 def reserved_mask(size: int) -> np.ndarray:
     """float32 [V]: 1 for the reserved ids that are never written; only EOS is."""
     mask = np.zeros(size, "float32")
     mask[:RESERVED] = 1.0
     mask[EOS] = 0.0
     return mask
-
-
-def _check_length(name: str, length: int | None) -> None:
-    """Raises ValueError for a stream that leaves the position table, where backends read NaN."""
-    if length is not None and length > POSITIONS:
-        raise ValueError(
-            f"`{name}` must take at most {POSITIONS} places, padding and end included, "
-            f"received {length}. Cut it."
-        )
-
-
-def _check(config: dict[str, Any], architectures: tuple[str, ...]) -> None:
-    """Raises ValueError for a setting that makes no model."""
-    for name in ("source_vocabulary_size", "target_vocabulary_size"):
-        if config[name] is not None and config[name] <= RESERVED:
-            raise ValueError(
-                f"`{name}` must be more than the {RESERVED} reserved ids, received {config[name]}."
-            )
-    _check_choice(config, "size", tuple(SIZES))
-    _check_choice(config, "architecture", architectures)
-    _check_choice(config, "norm", ("post", "pre"))
-    _check_choice(config, "order_sampling", ("all", "one"))
-    if not config["orders"] or len(set(config["orders"])) != len(config["orders"]):
-        raise ValueError(
-            f"`orders` must name each order at most once and at least one, "
-            f"received orders={config['orders']!r}."
-        )
-    for order in config["orders"]:
-        check_order(order)
-    if config["copy_prior"] and config["target_vocabulary_size"] is not None:
-        raise ValueError(
-            "`copy_prior` needs one vocabulary for source and target, received "
-            f"target_vocabulary_size={config['target_vocabulary_size']}. Leave it out to share."
-        )
-    if config["r_drop"] < 0:
-        raise ValueError(f"`r_drop` must be at least 0, received r_drop={config['r_drop']}.")
-    if not 0 <= config["input_replacement"] < 1:
-        raise ValueError(
-            "`input_replacement` must be at least 0 and below 1, received "
-            f"input_replacement={config['input_replacement']}."
-        )
-    dimensions_of(config["size"], config)
-
-
-def _check_choice(config: dict[str, Any], name: str, choices: tuple[str, ...]) -> None:
-    if config[name] not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(choices)}, received {name}={config[name]!r}."
-        )

@@ -34,8 +34,10 @@ import numpy as np
 from keras import ops
 
 from kooler.core.types import Tensor
-from kooler.seq2seq.model import Memory, Seq2Seq, difference, doubled
+from kooler.seq2seq.model import Memory, Seq2Seq
+from kooler.seq2seq.model_checks import check_choice
 from kooler.seq2seq.order import ORDERS, Layout, halves, layout, visible
+from kooler.seq2seq.r_drop import difference, doubled
 from kooler.seq2seq.reserved_ids import EOS, PAD
 from kooler.seq2seq.synchronous_layer import FUSIONS, Seen, SynchronousDecoderLayer, swapped
 from kooler.seq2seq.transformer import Cache
@@ -83,8 +85,8 @@ class SynchronousBidirectional(Seq2Seq):
         name: str | None = None,
         **arguments: Any,
     ) -> None:
-        _check_choice("fusion", fusion, FUSIONS)
-        _check_choice("loss_on", loss_on, ("gold", "both"))
+        check_choice("fusion", fusion, FUSIONS)
+        check_choice("loss_on", loss_on, ("gold", "both"))
         super().__init__(
             source_vocabulary_size,
             target_vocabulary_size,
@@ -216,10 +218,3 @@ def _equally_wide(rows: list[Tensor]) -> list[Tensor]:
         ops.pad(ids, ((0, 0), (0, max(widths) - width)))
         for ids, width in zip(rows, widths, strict=True)
     ]
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(choices)}, received {name}={value!r}."
-        )

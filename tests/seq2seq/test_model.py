@@ -193,16 +193,6 @@ def test_the_copy_prior_is_added_to_every_slot():
     np.testing.assert_allclose(with_prior[0][:, ids], expected[:, ids], rtol=1e-5, atol=1e-5)
 
 
-def test_the_difference_of_two_passes_is_the_mean_of_both_divergences():
-    logits = np.random.default_rng(0).standard_normal((4, 2, 3, 5))
-    p, q = np.exp(log_softmax(logits)).reshape(2, 2, 2, 3, 5)
-    expected = ((p * np.log(p / q)).sum(-1) + (q * np.log(q / p)).sum(-1)) / 2
-
-    found = model_module.difference(ops.convert_to_tensor(logits.astype("float32")))
-
-    np.testing.assert_allclose(ops.convert_to_numpy(found), np.tile(expected, (2, 1, 1)), atol=1e-6)
-
-
 @pytest.mark.compiles
 @pytest.mark.parametrize("sampling", ["all", "one"])
 def test_r_drop_costs_nothing_without_dropout_and_something_with(sampling):
