@@ -29,6 +29,14 @@ def left_alone(model: keras.Model) -> bool:
     return not any(is_hooked(layer) for layer in compat.flat_layers(model))
 
 
+def assert_unchanged(found: np.ndarray, before: np.ndarray) -> None:
+    """The same bits; TensorFlow fuses a layer's operations where nothing looks between them, so
+    there a captured model may round its last bit otherwise than the plain one.
+    """
+    rounding = 3e-7 if keras.backend.backend() == "tensorflow" else 0.0
+    np.testing.assert_allclose(found, before, rtol=rounding, atol=rounding)
+
+
 @settings(max_examples=20)
 @given(patched=st.booleans(), **ARCHITECTURES)
 def test_captured_and_patched_by_themselves(patched: bool, **architecture: Any) -> None:
@@ -38,8 +46,8 @@ def test_captured_and_patched_by_themselves(patched: bool, **architecture: Any) 
 
     values = Capture(model, "*", patch=patch).predict(X, verbose=0)
 
-    np.testing.assert_array_equal(values["output"], before)
-    np.testing.assert_array_equal(values[model.layers[-1].name], before)
+    assert_unchanged(values["output"], before)
+    assert_unchanged(values[model.layers[-1].name], before)
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)
     assert left_alone(model)
 
