@@ -14,6 +14,7 @@ Random weights know no end, so that they are given a tendency to end by a shift 
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import time
@@ -21,7 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-CASES = ((64, 5), (64, 1), (8, 5), (8, 1), (1, 5), (1, 1))
+BATCHES, BEAMS = (64, 8, 1), (5, 1)
 ENGINES = ("kooler", "ctranslate2", "ctranslate2-int8", "transformers", "kerashub")
 BASE = "ctranslate2"
 KERASHUB_LENGTH = 14  # tokens; about the mean of Multi30k
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=80)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES[:4]))
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
     parser.add_argument("--clock", choices=("processor", "wall"), default="processor")
     given = parser.parse_args()
     if given.run and not given.text:
@@ -96,7 +98,7 @@ def main() -> None:
     clock = time.process_time if given.clock == "processor" else time.perf_counter
     engines, rows = contestants(given)
     print(f"kooler on {os.environ['KERAS_BACKEND']}, {given.clock} time, {given.rounds} rounds")
-    for batch, beam in CASES:
+    for batch, beam in itertools.product(given.batches, BEAMS):
         race(
             engines, rows[: given.single] if batch == 1 else rows, batch, beam, clock, given.rounds
         )

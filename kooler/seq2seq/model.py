@@ -339,7 +339,7 @@ class Seq2Seq(keras.Model):
             x, cache = layer.step(x, cache, time * x.shape[1], seen, source)
             written.append(cache)
         x = self._final(x, "decoder")
-        return self._logits(ops.reshape(x, (batch, rows, slots, -1)), memory), written
+        return self._logits_of_step(ops.reshape(x, (batch, rows, slots, -1)), memory), written
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """The losses of a batch.
@@ -450,9 +450,18 @@ class Seq2Seq(keras.Model):
         return self.final_norms[0 if name == "encoder" else 1].call(x)
 
     def _logits(self, x: Tensor, memory: Memory) -> Tensor:
-        table = ops.cast(self.embeddings, x.dtype)
-        rows = ops.reshape(x, (-1, x.shape[-1]))  # XLA on CPUs is slow with more axes than two
-        logits = ops.reshape(ops.matmul(rows, ops.transpose(table)), (*ops.shape(x)[:-1], -1))
+        return self._allowed(ops.matmul(x, self._projection(x.dtype)), memory)
+
+    def _logits_of_step(self, x: Tensor, memory: Memory) -> Tensor:
+        """As `_logits`; few rows with more axes than two are slow on XLA's CPU."""
+        logits = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), self._projection(x.dtype))
+        return self._allowed(ops.reshape(logits, (*ops.shape(x)[:-1], -1)), memory)
+
+    def _projection(self, dtype: Any) -> Tensor:
+        return ops.transpose(ops.cast(self.embeddings, dtype))
+
+    def _allowed(self, logits: Tensor, memory: Memory) -> Tensor:
+        """Logits with the copy prior, and without the reserved ids."""
         if memory.contains is not None:
             prior = self.prior_scale * memory.contains + self.prior_shift
             logits = (logits + ops.cast(prior, logits.dtype)) / 2
