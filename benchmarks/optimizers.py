@@ -8,8 +8,9 @@ jitted function that is given its buffers.  Printed for each way: the median pro
 step, the median over the rounds of its ratio to the plain step of the same round (Keras's Adam for
 `fit`, optax.adam for optax) with the quartiles, and the memory of the optimizer's state.
 
-An accumulating step is cheaper than a plain one where the update is a large part of it: three of
-four do not compute any.
+Keras's `use_ema` is left out on JAX, where its second `fit` ends in an error
+(`docs/upstream/ema_second_fit.py`).  An accumulating step is cheaper than a plain one where the
+update is a large part of it: three of four do not compute any.
 """
 
 import argparse
@@ -166,7 +167,8 @@ def main() -> None:
     data = x, np.ones((examples, 1), "float32")
     runs, sizes = {}, {}
     for name, make in WAYS.items():
-        runs[name], sizes[name] = fitter(make, data, options)
+        if not (name.strip() == "use_ema" and keras.backend.backend() == "jax"):
+            runs[name], sizes[name] = fitter(make, data, options)
     if keras.backend.backend() == "jax":
         for name, optimizer, wrap in optax_ways():
             runs[name], sizes[name] = optax_runner(optimizer, wrap, data, options)
