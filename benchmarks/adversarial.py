@@ -1,23 +1,26 @@
 """Does adversarial training of word vectors help a text classifier?  On `sst2`, over several seeds.
 
     KERAS_BACKEND=jax python -m benchmarks.adversarial [--data FOLDER] [--seeds 5] [--epochs 8]
+        [--out runs/adversarial]
 
 The classifier of `examples/adversarial_text.py` is trained plainly and in four adversarial ways,
 each from the same seeds. ε is chosen for each way on the dev set with a seed that is not used
 again; the test set is evaluated once per way and seed, at the epoch that is best on dev. Printed:
 accuracy on test, mean and standard deviation over the seeds, and the gain over plain training of
-the same seed.
+the same seed.  With `--out`, runs that are finished are only read.
 """
 
 import argparse
 import os
 import statistics
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from benchmarks.data import data_set
+from benchmarks.remembered import Remembered
 from examples.adversarial_text import (
     WAYS,
     classifier,
@@ -55,7 +58,18 @@ class BestOnDev(keras.callbacks.Callback):
 def trained(
     parts: Any, words: int, way: str | None, epsilon: float, seed: int, options: Any
 ) -> tuple[float, float]:
-    """Accuracy on dev, and on test at the same epoch."""
+    """Accuracy on dev, and on test at the same epoch; known ones are not trained again."""
+    found = options.runs(
+        *(way, epsilon, seed, options.epochs, options.width),
+        run=lambda: measured(parts, words, way, epsilon, seed, options),
+    )
+    return found[0], found[1]
+
+
+def measured(
+    parts: Any, words: int, way: str | None, epsilon: float, seed: int, options: Any
+) -> tuple[float, float]:
+    """One training: accuracy on dev, and on test at the same epoch."""
     train, dev, test = parts
     net = classifier(words, seed, options.width)
     if way:
@@ -89,7 +103,9 @@ def main() -> None:
     parser.add_argument("--epsilons", type=float, nargs="+", help="instead of those of each way")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--tiny", action="store_true", help="made sentences instead of data")
+    parser.add_argument("--out", type=Path, help="where the results of finished runs are kept")
     options = parser.parse_args()
+    options.runs = Remembered(options.out and options.out / "runs.jsonl")
     texts = read(options)
     words = vocabulary(texts[0][0])
     parts = [encoded(*part, words) for part in texts]
