@@ -13,7 +13,7 @@ from kooler.models.gradient_penalties import (
 from kooler.models.input_gradient import input_gradient
 from kooler.models.logged_values import log
 from kooler.models.loss_model import LossModel
-from kooler.models.probe import tap
+from kooler.models.record import tap
 from kooler.models.tensor_names import names
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What stands in a model while its tensors are captured: hooks, and a record of what they saw.
+"""What stands in a model while its tensors are captured: hooks that show a record what passes.
 
 A `Probe` knows which tensors of a model are wanted and which are to be replaced, and where they
 come from. `with probe.running() as record:` puts the hooks into the model, for this thread, until
@@ -6,105 +6,27 @@ the block ends. The values pass while a backend traces the model, so nothing of 
 the compiled program but the tensors themselves.
 
 The cell of an RNN runs inside of a loop of the backend, out of which no value leads. So the RNN is
-unrolled meanwhile, by running its `call` on a twin that is the same but for `unroll`.
+unrolled meanwhile (`open_calls.py`).
 """
 
 import functools
-import inspect
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import ops
 
 from kooler.core import compat
 from kooler.core.hooks import hooked, plain_call, replaced
-from kooler.core.traces import current_trace
 from kooler.core.types import Tensor
 from kooler.models.local_variables import rewritten
+from kooler.models.open_calls import unrolled, with_scores
+from kooler.models.record import Record, is_tensor, listening
 from kooler.models.tensor_names import Pattern, layers_of, local_variables, nearest
 
 Place = tuple[int, str | None]
 """Where values come from: the id of a layer, and the local variable or None for the output."""
-
-
-def tap(tensor: Tensor, name: str) -> Tensor:
-    """Names a tensor in the `call` of a layer, so that `Capture` finds it by this name.
-
-    Outside of a `Capture` it does nothing.
-
-    Args:
-        tensor: Any tensor.
-        name: How it is to be called, without the path of the layer.
-
-    Returns:
-        The tensor; or its replacement, where a `Capture` replaces it.
-
-    Example:
-        >>> weights = tap(ops.softmax(scores), "attention")
-    """
-    for record in reversed(_running.records):
-        tensor = record.visit(("tap", name), [name], tensor)
-    return tensor
-
-
-class Record:
-    """The values that were seen during one run of a model.
-
-    Args:
-        wanted: What to keep.
-        patches: What to replace: pairs of a pattern and a value or a function.
-        added: Name → a tensor that is added to the value with this name.
-    """
-
-    def __init__(
-        self,
-        wanted: Sequence[Pattern],
-        patches: Sequence[tuple[Pattern, Any]],
-        added: Mapping[str, Tensor],
-    ) -> None:
-        self.wanted = wanted
-        self.patches = patches
-        self.added = added
-        self.values: dict[str, Any] = {}
-        self.seen: Counter[Any] = Counter()
-        self.names: set[str] = set()
-        self.applied: set[str] = set()
-        self.elsewhere: set[str] = set()  # names of values from inside of a loop or a branch
-        self._trace = current_trace()
-
-    def visit(self, place: Any, bases: Sequence[str], value: Any) -> Any:
-        """Hears of a value on its way, and says with which to go on.
-
-        Args:
-            place: Equal for values of the same origin, which are numbered.
-            bases: The names of the place, without a number.
-            value: A tensor, or whatever else is there.
-        """
-        number = self.seen[place]
-        self.seen[place] += 1
-        names = {base: f"{base}#{number}" if number else base for base in bases}
-        self.names.update(names.values())
-        for base, name in names.items():
-            value = self._patched(base, name, number, value)
-        for base, name in names.items():
-            asked = [p for p in self.wanted if p.finds(base) and p.counts(number)]
-            self.applied.update(pattern.text for pattern in asked)
-            if any(_is_tensor(value) or not pattern.many for pattern in asked):
-                self.values[name] = value
-                if current_trace() != self._trace:
-                    self.elsewhere.add(name)
-        return value
-
-    def _patched(self, base: str, name: str, number: int, value: Any) -> Any:
-        for pattern, patch in self.patches:
-            if pattern.finds(base) and pattern.counts(number):
-                self.applied.add(pattern.text)
-                value = _replacement(name, patch, value)
-        return value + self.added[name] if name in self.added else value
 
 
 class Probe:
@@ -145,12 +67,10 @@ class Probe:
         record = Record(self.wanted, self.patches, added or {})
         before = self._record
         self._local.record = record
-        _running.records.append(record)
         try:
-            with hooked(self._outputs), replaced(self._calls):
+            with listening(record), hooked(self._outputs), replaced(self._calls):
                 yield record
         finally:
-            _running.records.remove(record)
             self._local.record = before
 
     def check(self, record: Record) -> None:
@@ -159,7 +79,7 @@ class Probe:
             if pattern.text not in record.applied:
                 raise ValueError(self._not_seen(pattern, record))
         for name, value in record.values.items():
-            if not _is_tensor(value):
+            if not is_tensor(value):
                 raise ValueError(
                     f"The value of {name!r} is {value!r}, not a tensor, so it cannot be captured."
                 )
@@ -236,8 +156,8 @@ class Probe:
         if variables:
             call = rewritten(call, variables, functools.partial(self._watch_local, id(layer)))
         if "attention_scores" in variables:
-            call = _with_scores(call)
-        return _unrolled(call, layer) if id(layer) in self._unrolled else call
+            call = with_scores(call)
+        return unrolled(call, layer) if id(layer) in self._unrolled else call
 
     def _watch_output(self, place: Place, call: Callable[..., Any], *args: Any, **kw: Any) -> Any:
         return self._watch(place, call(*args, **kw))
@@ -263,63 +183,3 @@ class Probe:
             f"{nearest(pattern.text, sorted(set(names) - {''}))}. "
             "`kooler.models.names(model)` lists them all."
         )
-
-
-def _with_scores(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Attention that computes its scores: Keras's fused version never has them in hand."""
-    signature = inspect.signature(call)
-    if "return_attention_scores" not in signature.parameters:
-        return call
-
-    def attend(*args: Any, **kwargs: Any) -> Any:
-        arguments = signature.bind(*args, **kwargs).arguments
-        wanted = arguments.pop("return_attention_scores", False)
-        outputs = call(**arguments, return_attention_scores=True)
-        return outputs if wanted else outputs[0]
-
-    return attend
-
-
-def _unrolled(call: Callable[..., Any], layer: Any) -> Callable[..., Any]:
-    """The same `call` on a twin of an RNN, which Python runs through step by step."""
-    twin = object.__new__(type(layer))
-    twin.__dict__.update(layer.__dict__)
-    twin.__dict__.update(unroll=True, use_cudnn=False)
-    function = getattr(call, "__func__", None)
-    if function is None:
-        raise ValueError(
-            f"The `call` of {layer.name!r} was replaced by something that is not a method, so the "
-            "layer cannot be unrolled, and what its cell computes cannot be captured."
-        )
-    unrolled: Callable[..., Any] = function.__get__(twin)
-    return unrolled
-
-
-def _replacement(name: str, patch: Any, value: Any) -> Any:
-    if callable(patch):
-        new = patch(value)
-    else:
-        constant = ops.convert_to_tensor(patch, dtype=keras.backend.standardize_dtype(value.dtype))
-        new = ops.broadcast_to(constant, ops.shape(value))
-    wanted, given = getattr(value, "shape", None), getattr(new, "shape", None)
-    if wanted is not None and tuple(wanted) != tuple(given or ()):
-        raise ValueError(
-            f"The tensor {name!r} has the shape {tuple(wanted)}, and `patch` puts one of shape "
-            f"{tuple(given or ())} in its place. Both must be the same."
-        )
-    return new
-
-
-def _is_tensor(value: Any) -> bool:
-    leaves = keras.tree.flatten(value)
-    return bool(leaves) and all(keras.ops.is_tensor(leaf) for leaf in leaves)
-
-
-class _Running(threading.local):
-    """The records that are open in this thread, outermost first."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-
-_running = _Running()

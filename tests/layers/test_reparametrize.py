@@ -85,6 +85,10 @@ def originals(layer: Any) -> dict[str, np.ndarray]:
     }
 
 
+def layers_of_originals(model: keras.Model) -> list[Any]:
+    return [one for one in compat.flat_layers(model) if type(one).__name__ == "Originals"]
+
+
 def test_two_steps_of_weight_norm_equal_the_closed_form() -> None:
     model, dense = dense_model(use_bias=False)
     reparametrize(model, dense.kernel, WeightNorm())
@@ -308,7 +312,9 @@ def test_what_has_several_originals_must_come_first() -> None:
     reparametrize(model, dense.kernel, Scale(2.0))
 
     with pytest.raises(ValueError, match="WeightNorm has 2 originals, so it must be the first"):
-        reparametrize(model, dense.kernel, WeightNorm())
+        reparametrize(model, ["bias", dense.kernel], WeightNorm())
+    assert [one.name for one in layers_of_originals(model)] == ["kernel_parametrization"]
+    np.testing.assert_array_equal(originals(dense)["original_0"], W / 2)  # the first one stays
 
 
 # What else lives with a weight.
@@ -399,12 +405,19 @@ def test_training_goes_on_after_loading(tmp_path: Path) -> None:
     twice.fit(X, Y, batch_size=8, verbose=0)
     resumed = parametrised()
     resumed.load_weights(tmp_path / "halfway.weights.h5")
+    for found, saved in zip(resumed.weights, once.weights, strict=True):
+        np.testing.assert_array_equal(array(found), array(saved))
     resumed.fit(X, Y, batch_size=8, verbose=0)
 
-    np.testing.assert_array_equal(resumed.predict(X, verbose=0), twice.predict(X, verbose=0))
+    # PyTorch's sums round by where in memory an array happens to lie.
+    tolerance = 1e-6 if BACKEND == "torch" else 0
+    np.testing.assert_allclose(
+        resumed.predict(X, verbose=0), twice.predict(X, verbose=0), rtol=0, atol=tolerance
+    )
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The `native_serialization` parameter")  # Keras's export on JAX
 def test_an_exported_model_computes_the_same(tmp_path: Path) -> None:
     model, dense = dense_model()
     reparametrize(model, dense.kernel, WeightNorm())
@@ -506,8 +519,11 @@ def test_constraints_quantised_layers_and_lora_are_refused() -> None:
         model.quantize("int8")
     merge(model)
     dense.quantize("int8")
-    with pytest.raises(ValueError, match=r"is quantised, so '.*bias' cannot be reparametrised"):
-        reparametrize(model, "bias", WeightNorm())
+    for selector in ("bias", "kernel$", dense.kernel, dense, [dense.bias]):
+        with pytest.raises(
+            ValueError, match=r"The layer 'dense' is quantised, so '.*dense/.*' can"
+        ):
+            reparametrize(model, selector, WeightNorm())
 
 
 def test_lora_on_a_reparametrised_kernel_trains_only_lora() -> None:
