@@ -1,6 +1,7 @@
 """What does each wrapper add to a training step, in time and memory, beside Keras and optax?
 
     KERAS_BACKEND=jax python -m benchmarks.optimizers [--rounds 9] [--steps 24] [--width 1024]
+        [--ways plain Accumulate]
 
 One model is trained with plain Adam, with each wrapper around it, and with what Keras has for the
 same purpose, in turn, `rounds` times; on JAX the same network is also trained by optax, in one
@@ -161,15 +162,19 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--ways", nargs="+", help="only these (and plain); without optax")
     options = parser.parse_args()
     examples = options.batch * options.steps
     x = np.random.default_rng(0).normal(size=(examples, options.width)).astype("float32")
     data = x, np.ones((examples, 1), "float32")
     runs, sizes = {}, {}
-    for name, make in WAYS.items():
-        if not (name.strip() == "use_ema" and keras.backend.backend() == "jax"):
-            runs[name], sizes[name] = fitter(make, data, options)
+    wanted = {"plain", *options.ways} if options.ways else {name.strip() for name in WAYS}
     if keras.backend.backend() == "jax":
+        wanted.discard("use_ema")
+    for name, make in WAYS.items():
+        if name.strip() in wanted:
+            runs[name], sizes[name] = fitter(make, data, options)
+    if keras.backend.backend() == "jax" and not options.ways:
         for name, optimizer, wrap in optax_ways():
             runs[name], sizes[name] = optax_runner(optimizer, wrap, data, options)
     times: dict[str, list[float]] = {name: [] for name in runs}

@@ -36,6 +36,7 @@ from keras import ops
 from kooler.core import attach, compat
 from kooler.core.batch import Batch, applying
 from kooler.core.replicas import read, replica_count, sum_over_replicas
+from kooler.core.running_mean import take_in
 from kooler.core.types import Tensor
 from kooler.optimizers.incoming import trained
 from kooler.optimizers.row_window import RowWindow
@@ -140,8 +141,10 @@ class Accumulate(OptimizerWrapper):
         for mean, variable in zip(self.mean_gradients, self.trained, strict=True):
             gradient = gradients.get(id(variable))
             new = 0.0 if gradient is None else ops.cast(gradient, mean.dtype)
-            change = new if adds_up else ops.cast(share, mean.dtype) * (new - mean)
-            self.assign(mean, mean + change)
+            if adds_up:
+                self.assign(mean, mean + new)
+            else:
+                take_in(mean, new, share)
         self._gather_rows(gradients, *((1.0, None) if adds_up else (share, total)))
         self.assign(self.weight, total)
         self.assign(self.waiting, self.waiting + 1)
