@@ -38,7 +38,9 @@ class Chain(keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Any:
         for block in self.chain:
-            x = block(x)
+            # On JAX no call surrounds `call` in `fit`, so a norm does not learn by itself that it trains.
+            knows = isinstance(block, keras.layers.BatchNormalization | keras.Sequential)
+            x = block(x, training=training) if knows else block(x)
         return self.head(x)
 
     def get_config(self) -> dict[str, Any]:
