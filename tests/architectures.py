@@ -38,7 +38,7 @@ class Chain(keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Any:
         for block in self.chain:
-            # On JAX no call surrounds `call` in `fit`, so a norm does not learn by itself that it trains.
+            # On JAX no call surrounds this one in `fit`, so a norm must be told that it trains.
             knows = isinstance(block, keras.layers.BatchNormalization | keras.Sequential)
             x = block(x, training=training) if knows else block(x)
         return self.head(x)

@@ -289,8 +289,9 @@ def register(model: Any, technique: Technique) -> None:
         ValueError: The model is not compiled, defines its own `train_step`, or has it already.
     """
     if not getattr(model, "compiled", False):
+        name = getattr(model, "name", model)
         raise ValueError(
-            f"{type(technique).__name__} needs a compiled model, and {model.name!r} is not. "
+            f"{type(technique).__name__} needs a compiled model, and {name!r} is not. "
             "Call `model.compile(…)` first, then inject."
         )
     attachment = attachment_of(model)

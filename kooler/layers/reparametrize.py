@@ -50,7 +50,7 @@ def reparametrize(model: Any, variables: Selector, parametrization: Parametrizat
         The model.
 
     Raises:
-        TypeError: `parametrization` is none.
+        TypeError: `parametrization` is none, or `model` no model or layer.
         ValueError: Nothing is selected, the result has another shape, or a layer holds its weight
             in a way that excludes this: quantised, with LoRA, with a constraint.
 
@@ -63,6 +63,7 @@ def reparametrize(model: Any, variables: Selector, parametrization: Parametrizat
             f"{parametrization!r} of type {type(parametrization).__name__} is no parametrization. "
             "Use one of `kooler.layers`, as `WeightNorm()`, or a subclass of `Parametrization`."
         )
+    _check_model(model)
     known = parametrized_in(model)
     planned = [
         _planned(model, known, variable, parametrization) for variable in _chosen(model, variables)
@@ -82,10 +83,19 @@ def merge(model: Any) -> Any:
     Returns:
         The model.
     """
+    _check_model(model)
     for parametrized in parametrized_in(model):
         parametrized.remove()
     reset_functions(model)
     return model
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"The first argument must be a Keras model or layer, received {model!r}. "
+            "Which of its weights are meant comes after it."
+        )
 
 
 def _chosen(model: Any, variables: Selector) -> list[Any]:

@@ -14,7 +14,7 @@ With `patch` a tensor is replaced on its way: by zeros (ablation), by a function
 nnsight (https://arxiv.org/abs/2407.14561); names are explained in `tensor_names.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -48,8 +48,9 @@ class Capture(keras.Model):
 
     Raises:
         TypeError: A name is no string.
-        ValueError: No such local variable; nothing named; a place that no value can leave. A name
-            that nothing in the model has is noticed when the model first runs.
+        ValueError: No such local variable; nothing named; a place that no value can leave; one name
+            for several tensors. A name that nothing in the model has is noticed when the model
+            first runs.
 
     Example:
         >>> Capture(model, "attend.scores").predict(x)["attend.scores"].shape
@@ -71,7 +72,7 @@ class Capture(keras.Model):
             raise TypeError(f"`Capture` needs a Keras model, received {model!r}.")
         self.model = model
         called = names if isinstance(names, Mapping) else {}
-        texts = [names] if isinstance(names, str) else called.values() if called else names
+        texts = list(called.values()) if called else [names] if _is_one(names) else names
         wanted = [Pattern(one) for one in texts]
         patches = [(Pattern(one), new) for one, new in (patch or {}).items()]
         if not wanted and not patches:
@@ -79,10 +80,13 @@ class Capture(keras.Model):
                 "`names` is empty and nothing is patched, so there is nothing to capture. "
                 "`kooler.models.names(model)` lists what there is."
             )
+        _check_own_names(called, output)
         self.output_returned = output
         with compat.untracked():
             self._asked = (wanted, patches)
-            self._own_names = {Pattern(text).exact: own for own, text in called.items()}
+            self._own_names: dict[str, list[str]] = {}
+            for own, text in called.items():
+                self._own_names.setdefault(Pattern(text).exact, []).append(own)
             self._probe = Probe(model, *self._asked) if model.built else None
 
     def call(self, inputs: Any, training: Any = None) -> dict[str, Any]:
@@ -103,6 +107,13 @@ class Capture(keras.Model):
                 f". Give the tensor a name of its own: `names={{'second': {numbered[0]!r}}}`."
             )
         super().compile(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuses: a `Capture` has nothing of its own to save."""
+        raise NotImplementedError(
+            "A Capture is not saved: its weights are those of its model. Save `capture.model`, and "
+            "make the Capture again after loading."
+        )
 
     def gradients(
         self,
@@ -160,8 +171,15 @@ class Capture(keras.Model):
         return output, record.values
 
     def _named(self, output: Any, values: dict[str, Any]) -> dict[str, Any]:
-        named = {self._own_names.get(name, name): value for name, value in values.items()}
+        named = self._under_own_names(values)
         return {OUTPUT: output, **named} if self.output_returned else named
+
+    def _under_own_names(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            own: value
+            for name, value in values.items()
+            for own in self._own_names.get(name, [name])
+        }
 
     def _gradients(
         self, inputs: Any, function: Callable[[dict[str, Any]], Tensor]
@@ -177,10 +195,30 @@ class Capture(keras.Model):
 
         zeros = [ops.zeros_like(value) for value in values.values()]
         gradients = differentiate(of_zeros, zeros)[1]
-        return {
-            self._own_names.get(name, name): ops.zeros_like(zero) if gradient is None else gradient
+        found = {
+            name: ops.zeros_like(zero) if gradient is None else gradient
             for name, zero, gradient in zip(values, zeros, gradients, strict=True)
         }
+        return self._under_own_names(found)
+
+
+def _is_one(names: Any) -> bool:
+    """Whether this is a name, not several; `Pattern` refuses what is no name at all."""
+    return isinstance(names, str) or not isinstance(names, Iterable)
+
+
+def _check_own_names(called: Mapping[str, str], output: bool) -> None:
+    if output and OUTPUT in called:
+        raise ValueError(
+            f"{OUTPUT!r} is the name of the model's own output, so {called[OUTPUT]!r} cannot be "
+            "called that. Take another name, or set `output=False`."
+        )
+    for own, text in called.items():
+        if Pattern(text).many:
+            raise ValueError(
+                f"{text!r} may be several tensors, which cannot all be called {own!r}. Give a "
+                "name to each of them, or pass the pattern in a list."
+            )
 
 
 def _check_float(name: str, value: Any) -> None:

@@ -95,6 +95,17 @@ class GAN(keras.Model):
         self._means = {entry: keras.metrics.Mean(name=entry) for entry in self._entries()}
         self.built = True
 
+    @property
+    def excluded_techniques(self) -> dict[str, str]:
+        """Techniques of the step that this model excludes, with the reason."""
+        if self.penalty is None or self.penalty.every == 1:
+            return {}
+        reason = (
+            f"its penalty is computed in one of {self.penalty.every} passes, which would be parts "
+            "of a batch then. Use a penalty with every=1."
+        )
+        return {"Microbatch": reason}
+
     def compile(self, optimizer: Any = "rmsprop", **arguments: Any) -> None:
         """Compiles with one optimizer for both players.
 
@@ -214,9 +225,15 @@ class GAN(keras.Model):
         return players if self.penalty is None else (*players, "penalty")
 
     def _batch(self, inputs: Any) -> tuple[Tensor, Tensor]:
-        if isinstance(inputs, tuple | list):
+        if isinstance(inputs, tuple | list) and len(inputs) == 2:
             real, latent = inputs
             return real, latent
+        if not hasattr(inputs, "shape"):
+            raise ValueError(
+                "A GAN takes real examples, one tensor, or the pair (real, latent); it received a "
+                f"{type(inputs).__name__} of {len(inputs)}. Pass fit(images) or fit((images, "
+                "latent))."
+            )
         shape = (ops.shape(inputs)[0], *self.latent_shape)
         return inputs, keras.random.normal(shape, seed=self._seeds)
 

@@ -17,6 +17,7 @@ averages what comes of it.
 """
 
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -127,8 +128,8 @@ def player_rates(rates: Any) -> tuple[float, float] | None:
 
 
 def _is_factor(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 <= value < float("inf")
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and 0 <= float(value) < float("inf")
 
 
 def _check_uncoupled(optimizer: Any) -> None:

@@ -25,6 +25,8 @@ from kooler.models.open_calls import unrolled, with_scores
 from kooler.models.record import Record, is_tensor, listening
 from kooler.models.tensor_names import Pattern, layers_of, local_variables, nearest
 
+SCORES = {"attention_scores", "scores"}  # what Keras's attention layers call them
+
 Place = tuple[int, str | None]
 """Where values come from: the id of a layer, and the local variable or None for the output."""
 
@@ -155,7 +157,7 @@ class Probe:
         variables = [variable for one, variable in self._names if one == id(layer) and variable]
         if variables:
             call = rewritten(call, variables, functools.partial(self._watch_local, id(layer)))
-        if "attention_scores" in variables:
+        if SCORES & set(variables):
             call = with_scores(call)
         return unrolled(call, layer) if id(layer) in self._unrolled else call
 

@@ -116,8 +116,7 @@ def _replacement(name: str, patch: Any, value: Any) -> Any:
     if callable(patch):
         new = patch(value)
     else:
-        constant = ops.convert_to_tensor(patch, dtype=keras.backend.standardize_dtype(value.dtype))
-        new = ops.broadcast_to(constant, ops.shape(value))
+        new = _constant(name, patch, value)
     wanted, given = getattr(value, "shape", None), getattr(new, "shape", None)
     if wanted is not None and tuple(wanted) != tuple(given or ()):
         raise ValueError(
@@ -125,6 +124,33 @@ def _replacement(name: str, patch: Any, value: Any) -> Any:
             f"{tuple(given or ())} in its place. Both must be the same."
         )
     return new
+
+
+def _constant(name: str, patch: Any, value: Any) -> Any:
+    """A number or an array, in the shape and dtype of the tensor that it replaces."""
+    if not hasattr(value, "dtype"):
+        raise ValueError(
+            f"{name!r} is no single tensor, so no value can stand in its place. Patch it with a "
+            "function that takes and returns the same structure."
+        )
+    if isinstance(patch, str) or patch is None:
+        raise TypeError(
+            f"`patch` for {name!r} must be a number, an array or a function of the tensor, "
+            f"received {patch!r}."
+        )
+    constant = ops.convert_to_tensor(patch, dtype=keras.backend.standardize_dtype(value.dtype))
+    if not _broadcasts(tuple(constant.shape), tuple(value.shape)):
+        raise ValueError(
+            f"The tensor {name!r} has the shape {tuple(value.shape)}, the first axis being one "
+            f"batch, to which a patch of shape {tuple(constant.shape)} cannot be broadcast."
+        )
+    return ops.broadcast_to(constant, ops.shape(value))
+
+
+def _broadcasts(shape: tuple[Any, ...], to: tuple[Any, ...]) -> bool:
+    surplus = len(to) - len(shape)
+    pairs = zip((1,) * surplus + shape, to, strict=False)
+    return surplus >= 0 and all(size in (1, wanted) or wanted is None for size, wanted in pairs)
 
 
 class _Open(threading.local):

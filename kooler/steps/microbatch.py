@@ -23,6 +23,7 @@ for the whole batch. Inside of `Accumulate` the two together give any batch size
 import dataclasses
 import warnings
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -65,7 +66,8 @@ class Microbatch(StepTechnique):
     }
 
     def __init__(self, size: int | str) -> None:
-        if size != "auto" and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        whole = isinstance(size, Integral) and not isinstance(size, bool)
+        if size != "auto" and not (whole and int(size) >= 1):
             raise ValueError(
                 "`size` of Microbatch must be a number of examples, 1 or more, or 'auto'; received "
                 f"size={size!r}."

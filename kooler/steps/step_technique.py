@@ -7,10 +7,12 @@ Techniques nest in the order of their `place`, low outside:
     Microbatch 90                                                      computed part by part
 
 Whatever is outside acts on the gradients that the inside gives it, at the weights where it asks.
-Where a combination has no meaning, `excludes` says why, and injecting it is an error.
+Where a combination has no meaning, `excludes` says why, and injecting it is an error; a model may
+say the same of itself (`excluded_techniques`).
 """
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from kooler.core.attach import attachment_of, register, unregister
@@ -41,6 +43,7 @@ class StepTechnique(Technique):
         if getattr(model, "compiled", False):
             for other in attachment_of(model).techniques:
                 self._check_beside(other)
+            self._check_model(model)
             self.check(model)
         register(model, self)
         return model
@@ -62,6 +65,14 @@ class StepTechnique(Technique):
 
     def check(self, model: Any) -> None:
         """Refuses a compiled model that it does not fit; a technique overrides it."""
+
+    def _check_model(self, model: Any) -> None:
+        reason = getattr(model, "excluded_techniques", {}).get(type(self).__name__)
+        if reason is not None:
+            raise ValueError(
+                f"{type(self).__name__} cannot be combined with {model.name!r}, a "
+                f"{type(model).__name__}: {reason}"
+            )
 
     def _check_beside(self, other: Technique) -> None:
         names = type(self).__name__, type(other).__name__
@@ -97,7 +108,7 @@ def check_number(owner: object, name: str, value: Any, *, zero: bool = True) -> 
         owner: The technique. name: The argument. value: What was given. zero: Whether 0 is a
             possible value.
     """
-    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = isinstance(value, Real) and not isinstance(value, bool)
     if not fits or not (value >= 0 if zero else value > 0) or value == float("inf"):
         rule = "a finite number, 0 or more" if zero else "a finite number above 0"
         raise ValueError(
@@ -108,9 +119,9 @@ def check_number(owner: object, name: str, value: Any, *, zero: bool = True) -> 
 
 def check_count(owner: object, name: str, value: Any) -> int:
     """The argument of a technique as a whole number of at least 1, or an error that names it."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
         raise ValueError(
             f"`{name}` of {type(owner).__name__} must be a whole number of at least 1, received "
             f"{name}={value!r}."
         )
-    return value
+    return int(value)

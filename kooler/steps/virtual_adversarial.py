@@ -130,6 +130,12 @@ def binary(p: Tensor, q: Tensor, from_logits: bool) -> Tensor:
 
 
 def _divergence_of(loss: Any) -> Divergence:
+    if loss is None:
+        raise ValueError(
+            "VirtualAdversarial compares predicted distributions, which it knows by the compiled "
+            "loss, and this model is compiled without one. Compile one crossentropy (or KL "
+            "divergence) for each output."
+        )
     names = (loss, getattr(loss, "name", None), getattr(loss, "__name__", type(loss).__name__))
     name = next(one for one in names if isinstance(one, str))
     from_logits = bool(getattr(loss, "from_logits", False))

@@ -17,6 +17,7 @@ from kooler.layers import (
     Scale,
     SpectralNorm,
     WeightNorm,
+    clone,
     merge,
     reparametrize,
 )
@@ -390,6 +391,16 @@ def test_a_keras_file_is_the_plain_model(tmp_path: Path) -> None:
     assert [variable.name for variable in plain.trainable_variables] == ["kernel", "bias"]
 
 
+def test_a_clone_is_the_plain_model() -> None:
+    model, dense = dense_model()
+    reparametrize(model, dense.kernel, WeightNorm())
+    dense.kernel.assign(2 * W)
+    plain = clone(model)
+
+    assert [variable.name for variable in plain.weights] == ["kernel", "bias"]
+    np.testing.assert_array_equal(array(plain.layers[-1].kernel), array(dense.kernel))
+
+
 @pytest.mark.slow
 def test_training_goes_on_after_loading(tmp_path: Path) -> None:
     def parametrised() -> keras.Model:
@@ -477,6 +488,12 @@ def test_what_is_no_parametrization() -> None:
         reparametrize(model, "kernel", WeightNorm)  # type: ignore[arg-type]
     with pytest.raises(NotImplementedError, match="Parametrization must define `right_inverse"):
         reparametrize(model, "kernel", Parametrization())
+
+
+def test_what_is_no_model() -> None:
+    for call in (lambda: reparametrize("kernel", dense_model()[0], Scale(2.0)), lambda: merge("x")):
+        with pytest.raises(TypeError, match="first argument must be a Keras model or layer, rece"):
+            call()
 
 
 def test_nothing_is_selected() -> None:

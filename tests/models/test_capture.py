@@ -120,6 +120,27 @@ def test_a_tensor_may_get_a_name_of_ones_own(model: Any) -> None:
     np.testing.assert_array_equal(values["what"], values["output"])
 
 
+def test_a_tensor_may_get_two_names(model: Any) -> None:
+    values = Capture(model, {"one": "head", "two": "head"}).predict(X, verbose=0)
+
+    np.testing.assert_array_equal(values["one"], values["two"])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"output": "head"}, "'output' is the name of the model's own output, so 'head' cannot"),
+        (
+            {"heads": "head*"},
+            "'head\\*' may be several tensors, which cannot all be called 'heads'",
+        ),
+    ],
+)
+def test_a_name_that_means_two_tensors(model: Any, names: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Capture(model, names)
+
+
 def test_the_name_of_a_layer_in_two_places_is_either_path() -> None:
     shared = layers.Dense(WIDTH, name="shared")
     parts = [
@@ -161,6 +182,16 @@ def test_the_attention_of_keras_itself() -> None:
     )
     np.testing.assert_allclose(values["output"], ops.convert_to_numpy(output), atol=1e-6)
     assert values["attend/query"].shape == (len(X), LENGTH, 2, 3)
+
+
+def test_grouped_attention_shows_its_scores_too() -> None:
+    inputs = keras.Input((LENGTH, WIDTH))
+    attend = layers.GroupQueryAttention(3, 2, 1, name="attend")
+    model = keras.Model(inputs, attend(inputs, inputs))
+    scores = Capture(model, "attend.scores").predict(X, verbose=0)["attend.scores"]
+
+    assert scores.shape == (len(X), 2, LENGTH, LENGTH)
+    np.testing.assert_allclose(scores.sum(-1), 1.0, atol=1e-6)
 
 
 # Replacing.
@@ -208,6 +239,29 @@ def test_a_patch_of_another_shape_is_refused(model: Any) -> None:
 
     with pytest.raises(ValueError, match=r"'head' has the shape .*, 1\), and `patch` puts one of"):
         capture.predict(X, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("patch", "error", "message"),
+    [
+        (
+            np.zeros(7),
+            ValueError,
+            r"'head' has the shape .*, to which a patch of shape \(7,\) cannot",
+        ),
+        ("zeros", TypeError, r"`patch` for 'head' must be a number, an array or a .* 'zeros'"),
+    ],
+    ids=["shape", "text"],
+)
+def test_a_value_that_cannot_be_broadcast(model: Any, patch: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Capture(model, [], patch={"head": patch}).predict(X, verbose=0)
+
+
+def test_a_value_in_the_place_of_two_tensors() -> None:
+    rnn = layers.GRU(2, return_state=True, name="gru")
+    with pytest.raises(ValueError, match="'gru' is no single tensor, so no value can stand"):
+        Capture(inner_of(lambda x: rnn(x)[0]), [], patch={"gru": 0.0}).predict(X, verbose=0)
 
 
 # Training on inner tensors.
@@ -441,6 +495,15 @@ def test_what_is_no_model_and_what_is_no_name(model: Any) -> None:
         Capture(3, "x")
     with pytest.raises(TypeError, match=r"A tensor name is a string such as .* received 3"):
         Capture(model, [3])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"A tensor name is a string such as .* received 3"):
+        Capture(model, 3)  # type: ignore[arg-type]
+
+
+def test_a_capture_says_what_to_save_in_its_place(model: Any, tmp_path: Any) -> None:
+    with pytest.raises(NotImplementedError, match=r"is not saved: .* Save `capture.model`"):
+        capture = Capture(model, "head")
+        capture.predict(X, verbose=0)
+        capture.save(tmp_path / "capture.keras")
 
 
 def test_after_an_exception_nothing_is_left(model: Any) -> None:

@@ -284,6 +284,21 @@ def test_a_gan_is_trained_in_micro_batches() -> None:
     assert relative(found[1], wanted[1]) < 1e-6
 
 
+def test_a_penalty_of_some_steps_cannot_be_counted_in_parts_of_a_batch() -> None:
+    gan = keeping(GAN(*players(), penalty=R1Penalty(every=4)))
+
+    with pytest.raises(ValueError, match=r"Microbatch cannot be combined with .*, a GAN: its pena"):
+        Microbatch(4).inject(gan)
+
+
+def test_examples_in_a_dictionary_are_refused() -> None:
+    gan = GAN(*players())
+    gan.compile("adam", run_eagerly=True)
+
+    with pytest.raises(ValueError, match=r"one tensor, or the pair .* received a dict of 1. Pass"):
+        gan.train_on_batch({"images": REAL})
+
+
 def test_targets_are_refused() -> None:
     gan = GAN(*players())
     gan.compile("adam", run_eagerly=True)

@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import numpy as np
 import pytest
 
 from kooler.core.attach import attachment_of
@@ -131,6 +132,16 @@ def test_what_has_no_meaning_together_is_refused() -> None:
 def test_a_model_that_is_not_compiled_is_refused() -> None:
     with pytest.raises(ValueError, match="SharpnessAware needs a compiled model, and 'raw' is not"):
         SharpnessAware().inject(keras.Sequential(name="raw"))
+    with pytest.raises(ValueError, match="SharpnessAware needs a compiled model, and 'raw' is not"):
+        SharpnessAware().inject("raw")
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert SharpnessAware(np.float32(0.5)).rho == 0.5
+    assert ProjectedGradient("words", iterations=np.int64(3)).iterations == 3
+    assert Microbatch(np.int32(4)).size == 4
+    with pytest.raises(ValueError, match=r"must be a whole number of at least 1, received .*True"):
+        ProjectedGradient("words", iterations=True)
 
 
 def test_a_loss_that_depends_on_nothing_chosen_is_refused() -> None:

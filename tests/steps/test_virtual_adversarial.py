@@ -147,3 +147,10 @@ def test_padding_counts_neither_for_the_loss_nor_for_the_divergence() -> None:
 def test_a_regression_has_no_distributions() -> None:
     with pytest.raises(ValueError, match="the loss 'mse' does not say that the outputs are any"):
         VirtualAdversarial("words").inject(model())
+
+
+def test_a_model_without_a_loss_has_none_either() -> None:
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    net.compile("sgd")
+    with pytest.raises(ValueError, match=r"this model is compiled without one. Compile one cross"):
+        VirtualAdversarial("kernel").inject(net)
