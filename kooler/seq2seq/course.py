@@ -8,6 +8,7 @@ target.  Each size is compiled when it is first needed, and once.
     course = Course(model, "l2r", rules, source)
     course.run(until=3)      # the first three steps
     course.run()             # the rest
+    course.finish()          # the rest, leaving sentences behind that are done
 
 Between two stretches the search can be looked at; a title that is shown while it grows and one that
 is written in the dark are the same steps of the same functions.
@@ -25,6 +26,7 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
+from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
 from kooler.seq2seq.rules import Rules
@@ -32,8 +34,8 @@ from kooler.seq2seq.search import (
     Stage,
     Step,
     first_stage,
-    goes_on,
     grown,
+    sentences_done,
     steps_of,
     stretched,
 )
@@ -81,6 +83,8 @@ class Course:
         self._source = source
         self._room = 0  # an index in `sizes`; before the first stretch there is none
         self._state: list[Any] = []
+        self._done = np.zeros(len(source), "bool")
+        self._finished = Finished(len(source))
         self.more, self.steps = True, 0
 
     def run(self, until: int | None = None) -> None:
@@ -92,6 +96,22 @@ class Course:
                 self._room += 1
             self._stretch(min(goal, sizes[self._room]))
 
+    def finish(self) -> None:
+        """Goes on to the end; sentences that are done are left behind, see `compaction.py`.
+
+        After that there is no beam to look at, only the pool.
+        """
+        sizes = self._functions.sizes
+        while self.more:
+            if self._state and self.steps == sizes[self._room]:
+                self._room += 1
+            self._stretch(sizes[self._room], most_done(len(self._done)))
+            rows = kept_rows(self._done)
+            if rows is not None:
+                self._finished.keep(self._pool(), rows)
+                self._state = self._functions.compact(self._state, rows)
+                self._done = self._done[rows]
+
     def prepare(self) -> None:
         """Runs the first step, and compiles whatever later ones can need."""
         self.run(until=1)
@@ -101,8 +121,7 @@ class Course:
 
     def pool(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What has finished: streams int32 [B, K, slots], log p and scores float32 [B, K]."""
-        pool = self._functions.stage_of(self._state).pool
-        tokens, log_probs, scores = map(ops.convert_to_numpy, pool[:3])
+        tokens, log_probs, scores = self._finished.merged(self._pool())
         return tokens, log_probs, scores
 
     def beam(self) -> tuple[np.ndarray, np.ndarray]:
@@ -110,16 +129,21 @@ class Course:
         beam = self._functions.stage_of(self._state).beam
         return ops.convert_to_numpy(beam.tokens), ops.convert_to_numpy(beam.log_probs)
 
-    def _stretch(self, until: int) -> None:
-        """Steps up to `until`, within the room there is."""
-        goal = np.array(until, "int32")
+    def _pool(self) -> list[np.ndarray]:
+        pool = self._functions.stage_of(self._state).pool
+        return [ops.convert_to_numpy(part) for part in pool[:3]]
+
+    def _stretch(self, until: int, most: int | None = None) -> None:
+        """Steps up to `until`, within the room there is; ends when more than `most` are done."""
+        most = len(self._done) if most is None else most
+        given = [np.array(until, "int32"), np.array(most, "int32"), *self._given]
         if self._state:
-            go_on = self._functions.go_on(self._room)
-            more, *state = go_on(goal, *self._given, *self._state)
+            done, *state = self._functions.go_on(self._room)(*given, *self._state)
             self._state[: len(state)] = state  # what follows is the sources, which stay
         else:
-            more, *self._state = self._functions.begin(goal, *self._given, self._source)
-        self.more = bool(ops.convert_to_numpy(more))
+            done, *self._state = self._functions.begin(*given, self._source)
+        self._done = ops.convert_to_numpy(done)
+        self.more = not self._done.all()
         self.steps = int(ops.convert_to_numpy(self._functions.stage_of(self._state).time))
 
 
@@ -132,6 +156,7 @@ class _Functions:
         steps = steps_of(rules.max_length, per_step)
         self.sizes = [steps] if order == BOTH else _sizes(steps)
         self.begin = self._compiled(self._begun)
+        self._compacted = compiled(self._kept, [])
         self._later: dict[int, Callable[..., Any]] = {}
         self._nest: Any = None  # the structure of a stage and of what it reads; `begin` finds it
 
@@ -139,8 +164,8 @@ class _Functions:
         """The function of every stretch but the first, with room for `sizes[room]` steps."""
         if room not in self._later:
 
-            def function(until: Tensor, *given: Tensor) -> list[Tensor]:
-                return self._gone_on(self.sizes[room], until, *given)
+            def function(until: Tensor, most: Tensor, *given: Tensor) -> list[Tensor]:
+                return self._gone_on(self.sizes[room], until, most, *given)
 
             self._later[room] = self._compiled(function)
         return self._later[room]
@@ -150,27 +175,38 @@ class _Functions:
         stage: Stage = keras.tree.pack_sequence_as(self._nest, list(flat))[0]
         return stage
 
-    def _begun(self, until: Tensor, banned: Tensor, limit: Tensor, *rest: Tensor) -> list[Tensor]:
+    def compact(self, flat: list[Any], rows: np.ndarray) -> list[Any]:
+        """The flat list of a search and of its sources, with some of its sentences."""
+        return list(self._compacted(rows, *flat))
+
+    def _kept(self, rows: Tensor, *flat: Tensor) -> list[Tensor]:
+        batch = self.stage_of(list(flat)).pool.count.shape[0]
+        kept: list[Tensor] = compacted(list(flat), rows, batch)
+        return kept
+
+    def _begun(
+        self, until: Tensor, most: Tensor, banned: Tensor, limit: Tensor, *rest: Tensor
+    ) -> list[Tensor]:
         """Reads the sources and takes the first steps."""
         *noise, source = rest
         memory = self.model.encode(source)
         steps = self.sizes[0]
         state, tags = self._starting(source.shape[0], steps)
         stage = first_stage(state, tags, self.rules, steps, together=bool(noise))
-        more, stage = self._advanced(stage, memory, steps, until, banned, limit, *noise)
+        done, stage = self._advanced(stage, memory, steps, until, most, banned, limit, *noise)
         read = [memory.layers] if memory.contains is None else [memory.layers, memory.contains]
         # only the structure is kept: the tensors of a trace must not outlive it
         self._nest = keras.tree.map_structure(lambda part: 0, [stage, *read])
-        return [more, *keras.tree.flatten([stage, *read])]
+        return [done, *keras.tree.flatten([stage, *read])]
 
-    def _gone_on(self, steps: int, until: Tensor, *given: Tensor) -> list[Tensor]:
+    def _gone_on(self, steps: int, until: Tensor, most: Tensor, *given: Tensor) -> list[Tensor]:
         """More steps of a search that has begun."""
         count = len(keras.tree.flatten(self._nest))
         stage, layers, *contains = keras.tree.pack_sequence_as(self._nest, list(given[-count:]))
         memory = Memory(layers, contains[0] if contains else None)
         stage = grown(stage, steps)
-        more, stage = self._advanced(stage, memory, steps, until, *given[:-count])
-        return [more, *keras.tree.flatten(stage)]
+        done, stage = self._advanced(stage, memory, steps, until, most, *given[:-count])
+        return [done, *keras.tree.flatten(stage)]
 
     def _advanced(
         self,
@@ -178,14 +214,16 @@ class _Functions:
         memory: Memory,
         steps: int,
         until: Tensor,
+        most: Tensor,
         banned: Tensor,
         limit: Tensor,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, Stage]:
         step = self._step(memory)
         rules = self.rules._replace(max_length=limit)
-        stage = stretched(step, stage, rules, steps, until=until, banned=banned, noise=noise)
-        return goes_on(stage, rules), stage
+        ends = {"until": until, "most_done": most}
+        stage = stretched(step, stage, rules, steps, **ends, banned=banned, noise=noise)
+        return sentences_done(stage, rules), stage
 
     def _starting(self, batch: int, steps: int) -> tuple[Any, Tensor]:
         if self.order == BOTH:

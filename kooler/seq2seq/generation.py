@@ -10,6 +10,8 @@ find likely is rarely one (joint scoring of two directions: Liu et al., "Agreeme
 Target-bidirectional Neural Machine Translation", 2016, https://aclanthology.org/N16-1046).
 
 Sources are sorted by length and run in batches of few fixed shapes, each of which is compiled once.
+Where there are many batches, sentences that are done leave theirs (`compaction.py`): shapes that
+are compiled for it are worth it then.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,8 @@ from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, source_batches
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of, synchronous_search
+
+MANY = 16  # batches, from which on more shapes are compiled to be faster
 
 
 class Generation(NamedTuple):
@@ -60,6 +64,7 @@ def generate(
     early_stopping: bool = True,
     partners: str = "rank",
     batch_size: int = 64,
+    compact: bool | None = None,
 ) -> Generation:
     """Writes a target for each source.
 
@@ -85,6 +90,8 @@ def generate(
             rank on the other side, or "all", every one of them, which averages over all pairs (of a
             recurrent model).
         batch_size: Sources run together.
+        compact: Whether sources that are done leave their batch, which is faster and compiles more
+            shapes; None does so from 16 batches on.
 
     Returns:
         The targets with their scores.
@@ -107,6 +114,7 @@ def generate(
         partners=partners,
     )
     check_search(rules, order, n_best, model.orders)
+    _check_compact(compact, temperature)
     order = order_of(order)
     _check_partners(model, rules, order)
     if order == "best" and model.writes_together:
@@ -115,10 +123,13 @@ def generate(
     rows = id_lists(source, model.source_vocabulary_size)
     banned = np.zeros(model.vocabulary_size, "float32")
     banned[list(banned_tokens)] = 1.0
+    if compact is None:
+        compact = temperature is None and len(rows) >= MANY * batch_size
     found: list[list[Hypothesis]] = [[] for _ in rows]
     for indices, batch in source_batches(rows, batch_size):
         noise = None if temperature is None else _noise(indices, batch.shape[0], rules, seed)
-        written = hypotheses(model, batch, order, rules, banned=banned, noise=noise)
+        given: dict[str, Any] = {"banned": banned, "noise": noise, "compact": compact}
+        written = hypotheses(model, batch, order, rules, **given)
         for index, best in zip(indices, written, strict=False):
             found[index] = best[:n_best]
     return _generation(found, n_best)
@@ -142,6 +153,7 @@ def hypotheses(
     limit: int | None = None,
     banned: np.ndarray | None = None,
     noise: np.ndarray | None = None,
+    compact: bool = False,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of one batch, best first.
 
@@ -154,6 +166,7 @@ def hypotheses(
             follows from the other arguments, and nothing is compiled anew for another limit.
         banned: float32 [V], 1 for tokens that must not be written.
         noise: float32 [steps, B, K, 2] uniform numbers, for samples.
+        compact: Whether sentences that are done leave the batch, which compiles more shapes.
     """
     if banned is None:
         banned = np.zeros(model.vocabulary_size, "float32")
@@ -163,7 +176,7 @@ def hypotheses(
     if order == "best" and model.writes_together:
         return _searched_together(model, source, *given)
     names = model.orders if order == "best" else (order,)
-    proposals = [_searched(model, source, name, *given) for name in names]
+    proposals = [_searched(model, source, name, *given, compact) for name in names]
     if order != "best":
         return proposals[0]
     return judged(model, source, proposals, rules, rules.max_length if limit else 0)
@@ -215,12 +228,16 @@ def _searched(
     limit: int,
     banned: np.ndarray,
     noise: np.ndarray | None,
+    compact: bool,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of one order."""
     if noise is not None:
         noise = noise[..., : tokens_per_step(order)]
     course = Course(model, order, rules, source, limit=limit, banned=banned, noise=noise)
-    course.run()
+    if compact:
+        course.finish()
+    else:
+        course.run()
     tokens, log_probs, scores = course.pool()
     return [
         [
@@ -301,6 +318,15 @@ def _check_partners(model: Seq2Seq, rules: Rules, order: str) -> None:
             "`partners='all'` needs order='best' and a model with architecture='recurrent', "
             f"leaky=True, whose decoders meet on top only; received order={order!r} and a "
             f"{type(model).__name__}. Take partners='rank'."
+        )
+
+
+def _check_compact(compact: bool | None, temperature: float | None) -> None:
+    """Raises ValueError for samples, whose numbers are drawn for whole batches."""
+    if compact and temperature is not None:
+        raise ValueError(
+            f"`compact` must be False with a `temperature`, received {temperature}: samples stay "
+            "where they are in their batch. Leave it out."
         )
 
 

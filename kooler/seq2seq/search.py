@@ -147,14 +147,21 @@ def stretched(
     steps: int,
     *,
     until: Tensor | None = None,
+    most_done: Tensor | None = None,
     banned: Tensor,
     noise: Tensor | None = None,
 ) -> Stage:
-    """Steps of a search, to its end or to step `until`; it has room for `steps`."""
+    """Steps of a search that has room for `steps`: to its end, or to step `until`, or until more
+    than `most_done` sentences are done.
+    """
 
     def more(*stage: Any) -> Tensor:
-        open_still = goes_on(Stage(*stage), rules)
-        return open_still if until is None else ops.logical_and(open_still, stage[0] < until)
+        done = sentences_done(Stage(*stage), rules)
+        count = ops.sum(ops.cast(done, "int32"))
+        going = count < done.shape[0]
+        if most_done is not None:
+            going = ops.logical_and(going, count <= most_done)
+        return going if until is None else ops.logical_and(going, stage[0] < until)
 
     return _while(
         more,
@@ -164,9 +171,9 @@ def stretched(
     )
 
 
-def goes_on(stage: Stage, rules: Rules) -> Tensor:
-    """Whether any sentence's pool can still change, bool scalar."""
-    return ops.any(ops.logical_not(_done(stage.beam, stage.pool, rules)))
+def sentences_done(stage: Stage, rules: Rules) -> Tensor:
+    """Whether each sentence's pool is final, bool [B]."""
+    return _done(stage.beam, stage.pool, rules)
 
 
 def advanced(
