@@ -11,6 +11,8 @@ the operator or layer that dropped it as well:
       'multiply' dropped the mask.
 
 What lies inside of a layer's own `call` is no layer: then the innermost layer around it is named.
+A layer inside of another counts only if the outer one's result depends on padding too: a
+bidirectional layer turns steps round and back, and what stands where in between is its own affair.
 """
 
 import dataclasses
@@ -50,7 +52,10 @@ class PaddingReport:
             return "The results do not depend on padding."
         text = f"{self.where!r} depends on padding (its output differs by {self.difference:.2g})"
         if not self.lost_at:
-            return f"{text}: no mask reached it, and no layer or operator before it dropped one."
+            return (
+                f"{text}: no mask reached it, and no layer or operator before it dropped one. "
+                "(What operators do inside of a `call` is not seen; they drop masks.)"
+            )
         if self.lost_at == (self.where,):
             return f"{text}: it was given a mask, and does not use it."
         names = " and ".join(repr(name) for name in self.lost_at)
@@ -65,6 +70,7 @@ class _Event:
     inputs: list[Any]
     has_mask: bool  # of an input, before the call: some layers take it away
     outputs: list[Any]
+    around: "_Event | None"  # the call in which it happens
 
 
 def check_masks(
@@ -90,6 +96,8 @@ def check_masks(
     Returns:
         A report that is true if nothing depends on padding, and says what does.
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"`model` must be a Keras model, received {model!r}.")
     arrays = [np.asarray(leaf) for leaf in tree.flatten(ids)]
     _check(model, arrays, padding)
     reports = []
@@ -135,18 +143,21 @@ def _padded(row: Any, padding: int, left: bool) -> Any:
 def _events(model: Any, inputs: Any, filling: float | None = None) -> list[_Event]:
     """All calls below the model, in the order in which they ended."""
     events: list[_Event] = []
-    names: list[str] = []
+    open_calls: list[_Event] = []
 
     def watch(operation: Any) -> Any:
         def hook(call: Any, *args: Any, **kwargs: Any) -> Any:
             given = _tensors((args, kwargs))
-            event = _Event("", given, any(compat.mask_of(one) is not None for one in given), [])
-            names.append(operation.name)
-            event.path = "/".join(names[1:]) or operation.name
+            masked = any(compat.mask_of(one) is not None for one in given)
+            around = open_calls[-1] if open_calls else None
+            inside = f"{around.path}/" if around is not None and around.around is not None else ""
+            path = inside + operation.name
+            event = _Event(path, given, masked, [], around)
+            open_calls.append(event)
             try:
                 outputs = call(*args, **kwargs)
             finally:
-                names.pop()
+                open_calls.pop()
             if filling is not None and not event.has_mask:
                 outputs = _filled(operation, outputs, given, filling)
             event.outputs = _tensors(outputs)
@@ -179,11 +190,18 @@ def _compared(
     alone: list[_Event], padded: list[_Event], left: bool, tolerance: float
 ) -> PaddingReport:
     pairs = _pairs(alone, padded)
+    differences = {id(one): _difference(one, other, left) for one, other in pairs}
     for one, other in pairs:
-        difference = _difference(one, other, left)
-        if difference > tolerance:
-            return PaddingReport(one.path, difference, _losers(other, pairs))
+        around = [differences.get(id(outer), float("inf")) for outer in _around(one)]
+        if min([differences[id(one)], *around]) > tolerance:
+            return PaddingReport(one.path, differences[id(one)], _losers(other, pairs))
     return PaddingReport()
+
+
+def _around(event: _Event) -> list[_Event]:
+    """The calls of layers in which one happens, up to the model, which does not count."""
+    outer = event.around
+    return [] if outer is None or outer.around is None else [outer, *_around(outer)]
 
 
 def _pairs(alone: list[_Event], padded: list[_Event]) -> list[tuple[_Event, _Event]]:

@@ -52,6 +52,11 @@ class Layer(keras.layers.Layer):
             return getattr(self, name)
         self._check_new(name)
         layer = make()
+        if not isinstance(layer, keras.layers.Layer):
+            raise TypeError(
+                f"`make` of the sub-layer {name!r} of layer {self.name!r} must return a Keras "
+                f"layer, it returned {layer!r}. Write `lambda: keras.layers.Dense(4)`, for instance."
+            )
         if not layer.built:
             layer.name = name
         setattr(self, name, layer)

@@ -50,6 +50,8 @@ def repair_masks(model: Any) -> list[str]:
     Returns:
         The names of the operators and layers that now carry a mask, and did not before.
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"`model` must be a Keras model, received {model!r}.")
     names = []
     for operation in operations_of(model):
         if operation in _repaired or not _can_carry(operation):

@@ -40,6 +40,7 @@ class LossModel(keras.Model):
         name: Name of the model.
 
     Raises:
+        TypeError: `metrics` or `loss_weights` is no dictionary.
         ValueError: No loss; two things with one name, or a name that TensorFlow does not take; a
             weight for a loss that there is not.
 
@@ -60,6 +61,7 @@ class LossModel(keras.Model):
         outputs: Any = None,
         name: str | None = None,
     ) -> None:
+        _check_mappings(metrics=metrics, loss_weights=loss_weights)
         metrics, loss_weights = dict(metrics or {}), dict(loss_weights or {})
         _check(losses, metrics, loss_weights)
         parts = {"losses": dict(losses), "metrics": metrics}
@@ -150,6 +152,15 @@ class _Plain:
         self.graph = graph
 
 
+def _check_mappings(**given: Any) -> None:
+    for argument, value in given.items():
+        if not isinstance(value, Mapping | None):
+            raise TypeError(
+                f"`{argument}` must be a dictionary with a name for each, received a "
+                f"{type(value).__name__}: {{'error': …}}, for instance."
+            )
+
+
 def _check(losses: Any, metrics: Mapping[str, Any], weights: Mapping[str, float]) -> None:
     if not isinstance(losses, Mapping) or not losses:
         raise ValueError(
@@ -157,7 +168,7 @@ def _check(losses: Any, metrics: Mapping[str, Any], weights: Mapping[str, float]
             f"{losses!r}. For one loss write `{{'error': tensor}}`."
         )
     for name in [*losses, *metrics]:
-        if not LEGAL.fullmatch(name) or name == "loss":
+        if not isinstance(name, str) or not LEGAL.fullmatch(name) or name == "loss":
             raise ValueError(
                 f"{name!r} cannot be the name of a loss or metric: 'loss' is the sum of all, and "
                 "TensorFlow takes letters, digits and the signs _ . - / > only."

@@ -55,6 +55,9 @@ SOUND = {
     "recurrences": lambda e: MaskedBidirectional(layers.SimpleRNN(2))(
         layers.SimpleRNN(3, return_sequences=True)(e)
     ),
+    "Keras's bidirectional layer": lambda e: pool()(
+        layers.Bidirectional(layers.SimpleRNN(2, return_sequences=True))(e)
+    ),
     "attention": lambda e: pool()(Attention(2, 3)(e)),
 }
 # function, where, who dropped the mask, whether repairing helps
@@ -87,6 +90,13 @@ def test_a_model_that_does_not_read_padding(name: str) -> None:
     assert str(report) == "The results do not depend on padding."
 
 
+@pytest.mark.compiles
+def test_what_a_layer_turns_round_and_back_is_its_own_affair() -> None:
+    turning = MaskedBidirectional(layers.SimpleRNN(2, return_sequences=True))
+
+    assert check_masks(model_of(lambda e: turning(e)), IDS, left=True)
+
+
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking:UserWarning")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_model_that_does(name: str) -> None:
@@ -115,6 +125,12 @@ def test_all_operators_on_the_way_are_named() -> None:
 
     assert report.lost_at == ("multiply", "subtract")
     assert str(report).endswith("because 'multiply' and 'subtract' dropped the mask.")
+
+
+def test_what_is_no_model() -> None:
+    for call in (lambda: check_masks("model", IDS), lambda: repair_masks(3)):
+        with pytest.raises(TypeError, match="`model` must be a Keras model, received"):
+            call()
 
 
 def test_without_any_mask() -> None:

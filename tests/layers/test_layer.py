@@ -264,3 +264,14 @@ def test_a_model_cut_in_the_middle_gives_the_same() -> None:
     lower, upper = keras.Model(model.input, middle), keras.Model(middle, model.output)
 
     np.testing.assert_array_equal(array(upper(lower(X[:, 0]))), array(model(X[:, 0])))
+
+
+def test_a_sub_layer_that_is_none_is_an_error() -> None:
+    class Wrong(Layer):
+        def call(self, x: Any) -> Any:
+            return self.sub("dense", lambda: 3)(x)
+
+    with pytest.raises(
+        TypeError, match="`make` of the sub-layer 'dense' of layer 'wrong' must ret"
+    ):
+        Wrong(name="wrong").build((None, 6))

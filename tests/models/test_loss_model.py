@@ -165,6 +165,7 @@ def test_inputs_may_be_a_dictionary_and_data_a_generator() -> None:
         ({"losses": {}}, "`losses` must be a dictionary, name → tensor, with one entry at least"),
         ({"losses": [1]}, r"received \[1\]. For one loss write"),
         ({"losses": {"loss": 1}}, "'loss' cannot be the name of a loss or metric"),
+        ({"losses": {3: 1}}, "3 cannot be the name of a loss or metric"),
         ({"losses": {"a b": 1}}, "'a b' cannot be the name of a loss or metric"),
         ({"metrics": {"a": 1}}, "'a' is the name of a loss and of a metric"),
         (
@@ -182,6 +183,8 @@ def test_targets_and_losses_in_the_wrong_place() -> None:
     model, _ = regression()
     with pytest.raises(ValueError, match="A LossModel has its losses and metrics itself"):
         model.compile("sgd", loss="mse")
+    with pytest.raises(TypeError, match=r"`metrics` must be a dictionary .* received a list"):
+        LossModel(keras.Input((3,)), {"a": 1}, metrics=[1])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"received \['mae'\]"):
         model.compile("sgd", metrics=["mae"])
     model.compile("sgd")
