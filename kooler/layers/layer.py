@@ -55,7 +55,7 @@ class Layer(keras.layers.Layer):
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(
                 f"`make` of the sub-layer {name!r} of layer {self.name!r} must return a Keras "
-                f"layer, it returned {layer!r}. Write `lambda: keras.layers.Dense(4)`, for instance."
+                f"layer, it returned {layer!r}. Write `lambda: keras.layers.Dense(4)`, say."
             )
         if not layer.built:
             layer.name = name
