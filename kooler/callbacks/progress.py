@@ -78,8 +78,8 @@ class Progress(keras.callbacks.Callback):
         self.metrics, self.every, self.log_every = metrics, every, log_every
         self.per_second = per_second
         self._stream = stream
-        self._screen: Screen | None = None
         self._cost = 0.0  # seconds of the processor, of the last drawing
+        self._screen: Screen | None = None
         self._totals: dict[str, int] = {}
         self._fitting = False
         self._lock = threading.Lock()
@@ -189,7 +189,7 @@ class Progress(keras.callbacks.Callback):
         self.now = Standing(phase)
         self._newest[phase] = 0, {}
         self._batches, self._items = Speed(), Speed()
-        self._drawn = time.monotonic()
+        self._due = time.monotonic() + self._pause()
 
     def _begin(self, phase: str, total: int | None, epoch: int = 0, epochs: int = 0) -> None:
         if self._screen is None and is_first_process():
@@ -204,17 +204,18 @@ class Progress(keras.callbacks.Callback):
 
     def _before(self, batch: int) -> None:
         self.now.done = batch
-        if self._screen is None:
-            return
-        pause = self.log_every
-        if self._screen.in_place:
-            pause = self.every and max(self.every, self._cost / SHARE)
-        if batch and time.monotonic() - self._drawn >= pause:
+        if batch and time.monotonic() >= self._due and self._screen is not None:
             start = time.thread_time()  # waiting for the device is no work
             self._read()
             self._screen.draw(self.now)
             self._cost = time.thread_time() - start
-            self._drawn = time.monotonic()
+            self._due = time.monotonic() + self._pause()
+
+    def _pause(self) -> float:
+        """Seconds from one drawing to the next."""
+        if self._screen is None or not self._screen.in_place:
+            return self.log_every
+        return self.every and max(self.every, self._cost / SHARE)
 
     def _after(self, phase: str, batch: int, logs: Any) -> None:
         with self._lock:
