@@ -30,7 +30,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kooler.data.handover import discard, make_folder, packed, remove_folder, unpacked
+from kooler.data.freed_memory import keep_freed_memory
+from kooler.data.handover import Pieces, discard, parent_can_read, unpacked
 from kooler.data.portable import dumps
 
 Future = concurrent.futures.Future[Any]
@@ -78,9 +79,8 @@ class Workers:
 
     def _submit(self, item: Any) -> Future:
         if self._pool is None:
-            folder = make_folder() if self.processes else ""
-            self._pool = self._new_pool(folder)
-            self._stop = weakref.finalize(self, _shut_down, self._pool, folder)
+            self._pool = self._new_pool()
+            self._stop = weakref.finalize(self, _shut_down, self._pool)
         with _interrupts_wait():  # processes start here, and take over that Ctrl-C is held back
             return self._pool.submit(_call if self.processes else self._function, item)
 
@@ -93,29 +93,35 @@ class Workers:
             failed.set_exception(error)
             yield failed
 
-    def _new_pool(self, folder: str) -> concurrent.futures.Executor:
+    def _new_pool(self) -> concurrent.futures.Executor:
         if not self.processes:
             return concurrent.futures.ThreadPoolExecutor(self.count)
         return concurrent.futures.ProcessPoolExecutor(
             self.count,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(self._payload, folder),
+            initargs=(self._payload,),
         )
 
     def _value(self, future: Future) -> Any:
         try:
             value = future.result()
         except concurrent.futures.process.BrokenProcessPool as error:
-            self.close()
-            raise RuntimeError(
-                "A worker process died. It was killed (out of memory?), it crashed, or it could "
-                "not start: a script that uses worker processes must do its work under "
-                '`if __name__ == "__main__":`.'
-            ) from error
+            raise self._death() from error
         if isinstance(value, _Failure):
             value.raise_here()
-        return unpacked(value)
+        try:
+            return unpacked(value)
+        except FileNotFoundError as error:
+            raise self._death() from error
+
+    def _death(self) -> RuntimeError:
+        self.close()
+        return RuntimeError(
+            "A worker process died. It was killed (out of memory?), it crashed, or it could "
+            "not start: a script that uses worker processes must do its work under "
+            '`if __name__ == "__main__":`.'
+        )
 
 
 def portable(function: Callable[[Any], Any]) -> bytes:
@@ -149,9 +155,8 @@ def _interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _shut_down(pool: concurrent.futures.Executor, folder: str) -> None:
+def _shut_down(pool: concurrent.futures.Executor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
-    remove_folder(folder)
 
 
 def _discard(future: Future) -> None:
@@ -162,13 +167,14 @@ def _discard(future: Future) -> None:
 # In the worker.
 
 _payload = b""
-_folder = ""
+_pieces: Pieces | None = None
 _function: Callable[[Any], Any] | None = None
 
 
-def _begin(payload: bytes, folder: str) -> None:
-    global _payload, _folder
-    _payload, _folder = payload, folder
+def _begin(payload: bytes) -> None:
+    global _payload, _pieces
+    _payload, _pieces = payload, Pieces() if parent_can_read() else None
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -179,7 +185,6 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
-        remove_folder(_folder)
         os._exit(1)
 
 
@@ -188,7 +193,8 @@ def _call(item: Any) -> Any:
     try:
         if _function is None:
             _function = pickle.loads(_payload)
-        return packed(_function(item), _folder)
+        value = _function(item)
+        return value if _pieces is None else _pieces.packed(value)
     except BaseException as error:
         return _Failure(error)
 

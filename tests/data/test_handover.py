@@ -1,5 +1,6 @@
 """What is handed over is what was given, whichever way it goes, and nothing of it stays."""
 
+import os
 import pickle
 import resource
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from kooler.data import Stream, handover
-from tests.data.sources import Wide
+from kooler.data.workers import Workers
+from tests.data.sources import Wide, lost
 
 BATCH = {
     "x": (np.arange(500_000.0).reshape(500, 1000), np.arange(7, dtype="int8")),
@@ -17,6 +19,10 @@ BATCH = {
     "none": np.zeros((0, 3)),
     "text": np.array(["a", "bc"]),
 }
+
+pytestmark = pytest.mark.skipif(
+    not handover.parent_can_read(), reason="memory files are Linux's, and seen through /proc"
+)
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -27,61 +33,131 @@ def equal(one: Any, other: Any) -> bool:
     )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path)
+def large(number: int) -> Any:
+    return np.full(handover.LARGE, number, "int8")
 
 
-def test_what_is_unpacked_is_what_was_packed(folder: str) -> None:
-    parcel = handover.packed(BATCH, folder)
+def test_what_is_unpacked_is_what_was_packed() -> None:
+    parcel = handover.Pieces().packed(BATCH)
     assert isinstance(parcel, handover.Parcel)
     assert len(pickle.dumps(parcel)) < 2_000
 
     received = handover.unpacked(pickle.loads(pickle.dumps(parcel)))
 
     assert equal(received, BATCH)
-    assert list(Path(folder).iterdir()) == []
     received["x"][0][0] = 7  # arrays of one's own, aligned
     assert all(array.flags.aligned for array in received["x"])
 
 
-def test_small_things_and_other_things_go_through_the_pipe(folder: str) -> None:
+def test_small_things_and_other_things_go_through_the_pipe() -> None:
+    pieces = handover.Pieces()
     for value in (np.zeros(9), "text", None, [np.zeros(3)] * 3):
-        assert handover.packed(value, folder) is value
-    assert handover.packed(BATCH, "") is BATCH
+        assert pieces.packed(value) is value
     assert handover.unpacked(BATCH) is BATCH
 
 
-def test_a_full_file_system_is_no_error(folder: str) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
-    try:
-        assert handover.packed(BATCH, folder) is BATCH
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_a_piece_is_written_again_when_its_last_array_is_gone() -> None:
+    pieces = handover.Pieces()
+    first = pieces.packed([large(1), large(2)])
+    values = handover.unpacked(first)
+    part = values[0][5:9]
+    del values
 
-    assert list(Path(folder).iterdir()) == []
-    assert handover.packed(BATCH, f"{folder}/closed") is BATCH
+    second = pieces.packed(large(3))
+    assert second.path != first.path
+    assert part.tolist() == [1] * 4
+
+    del part
+    assert pieces.packed(large(4)).path == first.path
 
 
-def test_what_nobody_fetches_is_freed(folder: str) -> None:
-    handover.discard(handover.packed(BATCH, folder))
+def test_a_piece_that_is_too_small_is_left_alone() -> None:
+    pieces = handover.Pieces()
+    small = pieces.packed(large(1))
+    handover.discard(small)
+
+    great = pieces.packed(np.zeros(10**7))
+
+    assert great.path != small.path
+    assert handover.unpacked(great).sum() == 0
+
+
+def test_what_nobody_fetches_is_given_back() -> None:
+    pieces = handover.Pieces()
+    parcel = pieces.packed(BATCH)
+    handover.discard(parcel)
     handover.discard(BATCH)
 
-    assert list(Path(folder).iterdir()) == []
+    assert pieces.packed(BATCH).path == parcel.path
 
 
-@pytest.mark.skipif(not handover.SHARED.is_dir(), reason="there is no /dev/shm")
-def test_a_stream_hands_over_large_batches_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handover, "SHARED", tmp_path)
-    stream = Stream(Wide(9), batch_size=2, workers=1)
+def test_of_pieces_that_nobody_reads_few_are_kept() -> None:
+    pieces, before = handover.Pieces(), files_of_memory()
+    for parcel in [pieces.packed(large(number)) for number in range(12)]:
+        handover.discard(parcel)
+    assert files_of_memory() == before + 2 * 12  # a map has its file open once more
 
-    first = next(stream)
-    assert len(list(tmp_path.iterdir())) == 1
-    assert [int(batch[0, 0]) for batch in [first, *stream]] == [0, 2, 4, 6, 8]
-    next(stream)
+    pieces.packed(large(0))
+
+    assert files_of_memory() == before + 2 * handover.KEPT
+
+
+def files_of_memory() -> int:
+    files = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum("memfd:kooler" in str(name) for name in files)
+
+
+def test_who_holds_many_batches_runs_out_of_no_files() -> None:
+    pieces, before = handover.Pieces(), files_of_memory()
+
+    held = [handover.unpacked(pieces.packed(large(number % 100))) for number in range(99)]
+
+    assert [int(batch[-1]) for batch in held] == list(range(99))
+    assert files_of_memory() <= before + handover.LENT + 2 * (handover.LENT + 1)
+    held[98][:] = 0  # a copy is one's own, too
+
+
+def test_a_fork_frees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = handover.Pieces()
+    parcel = pieces.packed(large(1))
+    received = handover.unpacked(parcel)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    del received
+    monkeypatch.undo()
+
+    assert pieces.packed(large(2)).path != parcel.path
+
+
+def test_where_no_memory_can_be_had_a_result_takes_the_pipe() -> None:
+    pieces, before = handover.Pieces(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert pieces.packed(BATCH) is BATCH
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_systems_without_such_memory_use_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getppid", lambda: 2**30)
+    assert not handover.parent_can_read()
+    monkeypatch.delattr(os, "memfd_create")
+    assert not handover.parent_can_read()
+
+
+def test_a_stream_hands_over_large_batches_and_leaves_nothing() -> None:
+    stream = Stream(Wide(19), batch_size=2, workers=1)
+
+    held = list(stream)  # more batches than are ever ahead
+    assert [int(batch[0, 0]) for batch in held] == list(range(0, 19, 2))
+    assert all(len(np.unique(batch)) == len(batch) for batch in held)
+
     stream.close()
+    assert int(held[3][1, -1]) == 7  # an array outlives the worker
 
-    assert list(tmp_path.iterdir()) == []
+
+def test_a_result_that_dies_with_its_worker_is_an_error() -> None:
+    workers = Workers(lost, 1, processes=True)
+
+    with pytest.raises(RuntimeError, match="A worker process died"):
+        list(workers.map([1]))
+    workers.close()
