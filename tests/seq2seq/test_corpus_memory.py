@@ -87,6 +87,7 @@ def test_memory_does_not_follow_the_corpus(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # a million pairs, also where other work runs
 @pytest.mark.parametrize(("suffix", "converted"), [(".parquet", PARQUET), (".csv.xz", CSV)])
 def test_memory_does_not_follow_other_files(tmp_path, suffix, converted):
     few, many = (peak(tmp_path, pairs, suffix, converted) for pairs in (FEW, 1_000_000))
