@@ -6,9 +6,10 @@ made as loading a file makes it, where a layer that occurs twice is written once
 parametrization computes are plain weights in the copy.
 """
 
-import tempfile
-from pathlib import Path
+import contextlib
 from typing import Any
+
+from keras import ops
 
 from kooler.core import compat
 from kooler.layers.originals import parametrized_in
@@ -21,15 +22,16 @@ def clone(model: Any) -> Any:
         model: A built Keras model whose layers can be saved.
     """
     copy = compat.duplicate(model)
-    if parametrized_in(model):  # files alone have what it computes, in place of what it trains
-        _copy_by_file(model, copy)
-    else:
-        copy.set_weights(model.get_weights())
+    copy.set_weights(_plain_weights(model))
     return copy
 
 
-def _copy_by_file(source: Any, target: Any) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory, "weights.weights.h5")
-        source.save_weights(file)
-        target.load_weights(file)
+def _plain_weights(model: Any) -> list[Any]:
+    """The weights as `get_weights` has them, computed ones in the place of their originals."""
+    computed = sorted(parametrized_in(model), key=lambda one: one.index)
+    originals = {id(variable) for one in computed for variable in one.sources().values()}
+    with contextlib.ExitStack() as stack:
+        for one in computed:
+            stack.enter_context(one.listed())
+        kept = [variable for variable in model.weights if id(variable) not in originals]
+        return [ops.convert_to_numpy(variable) for variable in kept]
