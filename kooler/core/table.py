@@ -47,16 +47,14 @@ def distinct(rows: Rows, table: Any) -> Rows:
     if keras.backend.backend() == "torch":
         return _distinct_by_torch(rows)
     count = ops.shape(rows.ids)[0]
-    order = ops.argsort(rows.ids)
-    ids = ops.take(rows.ids, order, axis=0)
+    ids, order = _sorted(rows.ids, table.shape[0])
     is_new = ops.concatenate([ops.ones_like(ids[:1]), ops.cast(ids[1:] != ids[:-1], ids.dtype)])
     place = ops.cumsum(is_new) - 1  # [count]: of each look-up among the distinct rows
-    left = ops.arange(count, dtype=ids.dtype)
+    beyond = table.shape[0] + ops.arange(count, dtype=ids.dtype)
     in_order = keras.backend.backend() == "jax"  # TensorFlow would not let us state the number
-    found = ops.segment_max(ids, place, num_segments=count, sorted=in_order)
     gradients = ops.take(rows.gradients, order, axis=0)
     return Rows(
-        ops.where(left > place[-1:], table.shape[0] + left, found),
+        ops.scatter_update(beyond, ops.expand_dims(place, -1), ids),
         ops.segment_sum(gradients, place, num_segments=count, sorted=in_order),
     )
 
@@ -126,6 +124,21 @@ def _distinct_by_torch(rows: Rows) -> Rows:
     ids, place = torch.unique(rows.ids, return_inverse=True)
     sums = rows.gradients.new_zeros(len(ids), *rows.gradients.shape[1:])
     return Rows(ids, sums.index_add_(0, place, rows.gradients))
+
+
+def _sorted(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """In ascending order, and where each stood; equal ones in the order in which they came.
+
+    XLA sorts single numbers five times as fast as pairs. An id and its place make one of 32 bits,
+    where rows times look-ups are not too many. TensorFlow's own sort is equally fast for both.
+    """
+    count = ids.shape[0]
+    if keras.backend.backend() != "jax" or (length + 1) * count > 2**32:
+        order = ops.argsort(ids)
+        return ops.take(ids, order, axis=0), order
+    ids_or_end = ops.minimum(ops.cast(ids, "uint32"), length)  # what is no row must not become one
+    both = ops.sort(ids_or_end * count + ops.arange(count, dtype="uint32"))
+    return ops.cast(both // count, ids.dtype), ops.cast(both % count, ids.dtype)
 
 
 def _write_by_tensorflow(variable: Any, ids: Tensor, values: Tensor) -> None:

@@ -4,6 +4,9 @@ Beside the slots of its optimizer (`lazy_rules.py`), a row has notes of the step
 brought up to: its number t₀, the learning rate then, and Σ log q of the weight decay up to then.
 From these, `present` says what the row is worth k steps later, and `write` puts it back with new
 notes. Where `ids` is None, all rows are meant.
+
+The slots of a row lie side by side in one tensor, [rows, slots × dimension]: to find a row in
+memory takes longer than to read it, and so one place instead of two makes a step faster.
 """
 
 from typing import Any, NamedTuple
@@ -44,16 +47,20 @@ class Table:
         inner, path = lazy.inner_optimizer, variable.path.replace("/", "_")
         self.variable, self.rule, self.untouched = variable, rule, untouched
         self.weight_decay = (inner.weight_decay or 0.0) if compat.decays(inner, variable) else 0.0
-        start = keras.initializers.Constant(rule.start)
-        self.slots = [
-            slot
-            for name in rule.slots
-            for slot in lazy.add_slots([variable], name, initializer=start)
-        ]
+        length, dimension = variable.shape
+        self.slots = None
+        if rule.slots:
+            self.slots = lazy.add_variable(
+                (length, len(rule.slots) * dimension),
+                keras.initializers.Constant(rule.start),
+                variable.dtype,
+                layout=compat.layout_of(variable),
+                name=f"{path}_{'_'.join(rule.slots)}",
+            )
 
         def per_row(name: str, dtype: str, wanted: bool) -> Any:
-            shape = variable.shape[:1]
-            return lazy.add_variable(shape, dtype=dtype, name=f"{path}_{name}") if wanted else None
+            name = f"{path}_{name}"
+            return lazy.add_variable((length,), dtype=dtype, name=name) if wanted else None
 
         catches_up = untouched == "catch_up"
         self.last = per_row("last", "int32", rule.fades and untouched != "freeze")
@@ -69,7 +76,7 @@ class Table:
         Returns:
             [m, dimension], and each slot likewise.
         """
-        rows, slots = _wide(self.variable, ids), [_wide(slot, ids) for slot in self.slots]
+        rows, slots = _wide(self.variable, ids), self._slots(ids)
         if self.last is None:
             return self._shrunk(ids, rows, now), slots
         last = _column(self.last, ids)
@@ -98,7 +105,9 @@ class Table:
 
     def write(self, ids: Tensor | None, rows: Tensor, slots: list[Tensor], then: Moment) -> None:
         """Puts rows and slots back, and notes that they are those after `then.count` steps."""
-        pairs = [(self.variable, rows), *zip(self.slots, slots, strict=True)]
+        pairs = [(self.variable, rows)]
+        if self.slots is not None:
+            pairs.append((self.slots, ops.concatenate(slots, axis=1)))
         notes = (self.last, then.count), (self.rate, then.rate), (self.decayed, then.decayed)
         # XLA writes in place what nothing reads afterwards: a note, too, must wait for the rows.
         known = ops.equal(rows[:, 0], rows[:, 0])  # true, unless the row is not a number
@@ -111,6 +120,12 @@ class Table:
                 assign(variable, ops.cast(value, variable.dtype))
             else:
                 write(variable, ids, value)
+
+    def _slots(self, ids: Tensor | None) -> list[Tensor]:
+        """Each [m, dimension]."""
+        if self.slots is None:
+            return []
+        return list(ops.split(_wide(self.slots, ids), len(self.rule.slots), axis=1))
 
     def _shrunk(self, ids: Tensor | None, rows: Tensor, now: Moment) -> Tensor:
         """After the weight decay of all missed steps: qᵏ, whatever the learning rate did."""

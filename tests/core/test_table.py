@@ -1,5 +1,6 @@
 """Rows of a table: summed, read and written, and nothing else of the table moves."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -49,6 +50,30 @@ def test_distinct_rows_have_the_sum_of_the_gradients(ids: list[int]) -> None:
 
     assert found.tolist() == sorted(set(ids))
     np.testing.assert_allclose(gradients, expected[sorted(set(ids))], rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", [9, 2**29], ids=["ids and places fit", "they do not"])
+def test_the_length_of_the_table_does_not_matter(length: int) -> None:
+    """On JAX, ids and places are sorted as one number of 32 bits where they fit."""
+    ids = [8, 3, 3, 0, 8, 5, 3, 0, 1, 2, 8, 7]
+    rows = rows_of(ids)
+    expected = np.zeros((9, DIMENSION))
+    np.add.at(expected, ids, np.array(numbers(rows.gradients)))
+
+    found = distinct(rows, SimpleNamespace(shape=(length, DIMENSION)))
+
+    assert numbers(found.ids)[:7] == [0, 1, 2, 3, 5, 7, 8]
+    assert min([length, *numbers(found.ids)[7:]]) == length
+    np.testing.assert_array_equal(numbers(found.gradients)[:7], expected[[0, 1, 2, 3, 5, 7, 8]])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere the look-up has raised an error")
+def test_what_is_no_row_becomes_none() -> None:
+    wraps = 2**32 // 6 + 1  # times six look-ups it is 2, in 32 bits
+    table = table_of(np.zeros((LENGTH, DIMENSION)))
+    write(table, *distinct(rows_of([2**31 - 1, 4, LENGTH, -(2**31), 4, wraps]), table))
+
+    assert np.unique(np.nonzero(np.array(numbers(table)))[0]).tolist() == [4]
 
 
 def test_what_is_left_over_lies_beyond_the_table_without_gradients() -> None:

@@ -74,7 +74,7 @@ def whole(lazy: Any, table: Any, batches: Stream) -> None:
 
 
 def slots_of(lazy: Lazy, table: Any) -> list[Any]:
-    return [v for v in lazy.variables if tuple(v.shape) == tuple(table.shape)]
+    return [v for v in lazy.variables if len(v.shape) == 2 and v.shape[0] == table.shape[0]]
 
 
 def kinds(*fast: str, without: str = "") -> list[Any]:
