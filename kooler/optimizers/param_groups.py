@@ -36,7 +36,7 @@ from kooler.core.conditional import replica_count
 from kooler.core.types import Tensor
 from kooler.optimizers.group import Group, follow, innermost, optimizer_of
 from kooler.optimizers.group_table import table
-from kooler.optimizers.wrapper import OptimizerWrapper, as_optimizer
+from kooler.optimizers.wrapper import OptimizerWrapper, as_optimizer, saved_variables
 
 
 @keras.saving.register_keras_serializable("kooler")
@@ -166,8 +166,12 @@ class ParamGroups(OptimizerWrapper):
 
     def load_own_variables(self, store: Any) -> None:
         """Loads our own variables, if the groups are those of the checkpoint."""
+        if not self.built:
+            super().load_own_variables(store)
+            return
         places = [self._place[id(variable)] for variable in self._book.variables]
-        saved = [int(place) for place in store["1"]] if len(store.keys()) == 2 else places
+        own = saved_variables(store)
+        saved = [int(place) for place in own[1]] if len(own) == 2 else places
         if saved != places:
             raise ValueError(
                 f"The checkpoint was written with other groups: variable by variable the optimizer "

@@ -26,11 +26,13 @@ What a technique must respect, and may rely on (each point has a test):
   checkpoint), whatever was loaded before.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 from keras import ops
 
 from kooler.core import attach, compat, conditional
@@ -271,19 +273,25 @@ class OptimizerWrapper(keras.optimizers.Optimizer, attach.Attachable):
         """Saves our own variables only; Keras finds the inner optimizer by itself."""
         for index, variable in enumerate(super().variables):
             store[str(index)] = ops.convert_to_numpy(variable)
+        if len(super().variables) == 2:  # as many as a Keras optimizer has before it is built,
+            store["wrapper"] = np.zeros(())  # which would take ours for its own
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads our own variables."""
-        variables = super().variables
-        if len(store.keys()) != len(variables):
+        """Loads our own variables; if there are none yet, training begins with a new state."""
+        if not self.built:
+            warnings.warn(_left_out(self.name), stacklevel=2)
+            return
+        variables, saved = super().variables, saved_variables(store)
+        if len(saved) != len(variables):
             raise ValueError(
-                f"The checkpoint has {len(store.keys())} variables for the optimizer "
+                f"The checkpoint has {len(saved)} variables for the optimizer "
                 f"{self.name!r} ({type(self).__name__}), which has {len(variables)}: it was "
                 "written by another nesting of wrappers, or for other weights. Build the optimizer "
-                "as it was when the checkpoint was written, or load the weights only."
+                "as it was when the checkpoint was written, or load the weights only: call "
+                "`load_weights` before `compile`."
             )
-        for index, variable in enumerate(variables):
-            variable.assign(store[str(index)])
+        for variable, value in zip(variables, saved, strict=True):
+            variable.assign(value)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a technique adds its own."""
@@ -437,6 +445,20 @@ def as_optimizer(identifier: Any, wrapper: str) -> Any:
     raise TypeError(
         f"{wrapper} wraps a Keras optimizer, received {identifier!r} of type "
         f"{type(identifier).__name__}. Pass an optimizer, a wrapper, or the name of an optimizer."
+    )
+
+
+def saved_variables(store: Any) -> list[Any]:
+    """What `OptimizerWrapper.save_own_variables` put into a checkpoint, in order."""
+    names = filter(str.isdigit, store.keys())
+    return [store[name] for name in sorted(names, key=int)]
+
+
+def _left_out(name: str) -> str:
+    return (
+        f"The optimizer {name!r} has no state yet, so that of the checkpoint is left out: training "
+        "begins with a new one. To go on from the checkpoint's, use `keras.models.load_model`, or "
+        "call `model.optimizer.build(model.trainable_variables)` before `load_weights`."
     )
 
 

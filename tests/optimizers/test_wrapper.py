@@ -170,14 +170,47 @@ def test_the_config_makes_the_same_nesting() -> None:
     assert copy.loss_scale_factor == 8.0
 
 
-def test_a_checkpoint_of_another_nesting_is_an_error(tmp_path: Path) -> None:
-    trained(Nothing(keras.optimizers.SGD(0.1))).save_weights(tmp_path / "a.weights.h5")
+def test_a_checkpoint_of_another_nesting_is_an_error() -> None:
+    optimizer = Nothing("sgd")
+    optimizer.build([keras.Variable(1.0)])
     store = {"0": np.zeros(()), "1": np.zeros(())}
 
     with pytest.raises(
-        ValueError, match=r"2 variables for the optimizer 'nothing.*another nesting"
+        ValueError, match=r"2 variables for the optimizer 'nothing.*another nesting.*before `comp"
     ):
-        Nothing("sgd").load_own_variables(store)
+        optimizer.load_own_variables(store)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@pytest.mark.parametrize("saved", [Nothing, Trail, lambda inner: inner], ids=["1", "5", "keras"])
+def test_weights_may_be_loaded_after_compile(tmp_path: Path, saved: Any) -> None:
+    """Where nothing was trained, training begins anew; as with Keras's own, with a warning."""
+    first, then = trained(saved(keras.optimizers.SGD(0.1))), compiled(Trail("sgd"))
+    first.save_weights(tmp_path / "a.weights.h5")
+
+    with pytest.warns(UserWarning, match=r"'trail.* has no state yet.*build\(model.trainable_var"):
+        then.load_weights(tmp_path / "a.weights.h5")
+
+    assert_equal(then.get_weights(), first.get_weights())
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_a_keras_optimizer_does_not_take_our_state_for_its_own(tmp_path: Path) -> None:
+    """Unbuilt it has two variables, and takes what it finds if that is two."""
+
+    @serializable
+    class Two(OptimizerWrapper):
+        def build_slots(self, variables: Any) -> None:
+            self.other = self.add_variable((3, 3), name="other")
+
+    first, then = trained(Two(keras.optimizers.Adam(0.1))), compiled("adam")
+    first.save_weights(tmp_path / "a.weights.h5")
+    then.load_weights(tmp_path / "a.weights.h5")
+    first.save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+
+    assert_equal(then.get_weights(), first.get_weights())
+    assert_equal(arrays(loaded.optimizer.variables), arrays(first.optimizer.variables))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
