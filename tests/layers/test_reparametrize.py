@@ -1,5 +1,7 @@
 """Reparametrised weights: the right gradients, computed once, saved as plain ones, and merged."""
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,7 @@ def build(kind: str) -> tuple[keras.Model, Any, str]:
         "DepthwiseConv2D": lambda: layers.DepthwiseConv2D(3),
         "Embedding": lambda: layers.Embedding(7, 4),
         "LSTM": lambda: layers.LSTM(4),
+        "SimpleRNN": lambda: layers.SimpleRNN(4),
         "GRU": lambda: layers.GRU(4),
         "Bidirectional": lambda: layers.Bidirectional(layers.SimpleRNN(4)),
         "MultiHeadAttention": lambda: layers.MultiHeadAttention(2, 3),
@@ -167,6 +170,7 @@ def build(kind: str) -> tuple[keras.Model, Any, str]:
         "Embedding": lambda: (made, "embeddings"),
         "SeparableConv2D": lambda: (made, "pointwise_kernel"),
         "LSTM": lambda: (made.cell, "recurrent_kernel"),
+        "SimpleRNN": lambda: (made.cell, "recurrent_kernel"),
         "GRU": lambda: (made.cell, "recurrent_kernel"),
         "Bidirectional": lambda: (made.backward_layer.cell, "recurrent_kernel"),
         "MultiHeadAttention": lambda: (
@@ -264,6 +268,17 @@ def test_a_shared_layer_moves_its_state_once_in_each_call() -> None:
     assert float(originals(shared)["count"]) == 3.0
 
 
+@pytest.mark.compiles
+def test_the_state_of_a_cell_moves_once_a_call_and_not_in_each_step() -> None:
+    model, cell, _ = build("SimpleRNN")
+    reparametrize(model, cell.recurrent_kernel, Doubling())
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit(*examples(model), batch_size=6, verbose=0)  # five steps of the cell
+
+    state = cell.recurrent_kernel_parametrization.weight.sources()["count"]
+    assert float(array(state)) == 2.0
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX shows its program")
 def test_the_weight_of_a_cell_is_computed_once_and_outside_of_the_loop() -> None:
     import jax
@@ -288,7 +303,7 @@ def test_the_weight_of_a_cell_is_computed_once_and_outside_of_the_loop() -> None
 def test_a_second_parametrization_is_applied_to_the_first() -> None:
     model, dense = dense_model(use_bias=False)
     reparametrize(model, dense, SpectralNorm(exact=True))
-    reparametrize(model, dense.kernel, Scale(3.0))
+    reparametrize(model, [dense], Scale(3.0))
     train(model)
 
     assert np.linalg.svd(array(dense.kernel), compute_uv=False)[0] == pytest.approx(3.0, rel=1e-5)
@@ -401,6 +416,17 @@ def test_a_clone_is_the_plain_model() -> None:
 
     assert [variable.name for variable in plain.weights] == ["kernel", "bias"]
     np.testing.assert_array_equal(plain.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_a_copy_is_the_plain_model_too(way: str) -> None:
+    model, dense = dense_model()
+    reparametrize(model, dense.kernel, Scale(2.0))
+    dense.kernel.assign(-W)
+    plain = copy.deepcopy(model) if way == "deepcopy" else pickle.loads(pickle.dumps(model))
+
+    np.testing.assert_array_equal(plain.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert layers_of_originals(plain) == [] and len(layers_of_originals(model)) == 1
 
 
 @pytest.mark.slow
