@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python -m benchmarks.lazy_embedding [--rows 10000 1000000]
         [--ids 1024 65536] [--law uniform zipf] [--untouched freeze catch_up] [--rounds 15]
-        [--clock processor]
+        [--clock processor] [--only-lazy]
 
 A table of `rows` × 64, the mean of 32 rows an example, a dense layer on top, Adam. Three ways take
 turns in one process, each time some steps, each round beginning with another one:
@@ -14,14 +14,18 @@ turns in one process, each time some steps, each round beginning with another on
 Printed, in milliseconds: the median of a step, the median over the rounds of the ratios dense /
 lazy and lazy / SparseAdam, and by how much the process grew at its peak: see the first line of a
 process, behind which later ones hide. Where other programs run, `--clock processor` with one thread
-counts what the process itself did. Dense Adam of the largest tables needs three times the memory of
-the table; `--dense-up-to` leaves it out.
+counts what the process itself did. A table and Adam's two slots of 10 million rows take 7.7 GB in
+each of the ways: above `--others-up-to` rows only the lazy one is measured, and the line says so.
+
+With `--only-lazy`, lazy tables of all sizes take turns with one another instead, and printed is how
+many times as long as the first of them each takes.
 
 A plain PyTorch step has none of Keras's work around it. On PyTorch, therefore, a second line has
 the update alone: `Lazy.apply` and `SparseAdam.step`, given the same gradients of the same rows.
 """
 
 import argparse
+import gc
 import resource
 import time
 from collections.abc import Callable
@@ -138,14 +142,9 @@ def compare(rows: int, ids: int, law: str, untouched: str, options: Any) -> None
     data = batches(rows, ids, law)
     ways: dict[str, Run] = {}
     grown = {}
-    inner = keras.optimizers.Adam(1e-3)
-    makers: dict[str, Callable[[], Run]] = {
-        "lazy": lambda: by_keras(
-            data, rows, SparseEmbedding, Lazy(inner, "embeddings$", untouched=untouched)
-        ),
-        "SparseAdam": lambda: by_torch(data, rows),
-    }
-    if rows <= options.dense_up_to:
+    makers: dict[str, Callable[[], Run]] = {"lazy": lambda: lazily(data, rows, untouched)}
+    if rows <= options.others_up_to:
+        makers["SparseAdam"] = lambda: by_torch(data, rows)
         makers["dense"] = lambda: by_keras(
             data, rows, keras.layers.Embedding, keras.optimizers.Adam(1e-3)
         )
@@ -158,13 +157,42 @@ def compare(rows: int, ids: int, law: str, untouched: str, options: Any) -> None
     medians = "  ".join(
         f"{name} {np.median(times[name]):8.2f} ms {grown[name]:6.0f} MB" for name in ways
     )
-    ratios = [_ratio(times, "lazy", "SparseAdam")]
-    ratios += [_ratio(times, "dense", "lazy")] if "dense" in times else []
-    print(f"{rows:>9} rows {ids:>6} ids {law:<8}{untouched:<9} {medians}  {'  '.join(ratios)}")
-    if keras.backend.backend() == "torch":
+    ratios = "the others do not fit into memory"
+    if "dense" in times:
+        ratios = f"{_ratio(times, 'lazy', 'SparseAdam')}  {_ratio(times, 'dense', 'lazy')}"
+    print(f"{_title(rows, ids, law, untouched)} {medians}  {ratios}", flush=True)
+    if keras.backend.backend() == "torch" and "dense" in times:
         times = measure(updates(data, rows, untouched), options)
         medians = "  ".join(f"{name} {np.median(one):8.2f} ms" for name, one in times.items())
         print(f"{'the update alone:':>41} {medians}  {_ratio(times, 'lazy', 'SparseAdam')}")
+
+
+def compare_sizes(ids: int, law: str, untouched: str, options: Any) -> None:
+    """Measures lazy tables of all sizes in turn, and prints a line for each."""
+    ways, grown = {}, {}
+    for rows in options.rows:
+        before = _peak()
+        ways[str(rows)] = lazily(batches(rows, ids, law), rows, untouched)
+        ways[str(rows)]()
+        grown[str(rows)] = _peak() - before
+    times = measure(ways, options)
+    for name, one in times.items():
+        print(
+            f"{_title(int(name), ids, law, untouched)} lazy {np.median(one):8.2f} ms"
+            f" {grown[name]:6.0f} MB  {_ratio(times, name, str(options.rows[0]))}",
+            flush=True,
+        )
+
+
+def lazily(data: Any, rows: int, untouched: str) -> Run:
+    """Steps of a model whose table is lazy."""
+    inner = keras.optimizers.Adam(1e-3)
+    optimizer = Lazy(inner, "embeddings$", untouched=untouched)
+    return by_keras(data, rows, SparseEmbedding, optimizer)
+
+
+def _title(rows: int, ids: int, law: str, untouched: str) -> str:
+    return f"{rows:>9} rows {ids:>6} ids {law:<8}{untouched:<9}"
 
 
 def _in_turn(data: Any, step: Callable[[Any, Any], Any]) -> Run:
@@ -181,6 +209,12 @@ def _ratio(times: dict[str, list[float]], above: str, below: str) -> str:
     return f"{above}/{below} {np.median(np.divide(times[above], times[below])):.2f}"
 
 
+def _forget() -> None:
+    """Or the tables of all sizes add up."""
+    keras.utils.clear_session()
+    gc.collect()
+
+
 def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -194,14 +228,19 @@ def main() -> None:
     parser.add_argument("--untouched", nargs="+", default=["freeze"])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
-    parser.add_argument("--dense-up-to", type=int, default=1_000_000)
+    parser.add_argument("--others-up-to", type=int, default=1_000_000)
+    parser.add_argument("--only-lazy", action="store_true")
     options = parser.parse_args()
     print(f"Keras {keras.__version__} on {keras.backend.backend()}")
     for law in options.law:
         for untouched in options.untouched:
             for ids in options.ids:
-                for rows in options.rows:
+                if options.only_lazy:
+                    compare_sizes(ids, law, untouched, options)
+                for rows in () if options.only_lazy else options.rows:
                     compare(rows, ids, law, untouched, options)
+                    _forget()
+                _forget()
 
 
 if __name__ == "__main__":

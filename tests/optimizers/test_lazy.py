@@ -236,6 +236,23 @@ def test_with_every_row_touched_it_is_the_dense_optimizer(kind: str, untouched: 
     np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only there Keras is given rows")
+def test_keras_squares_before_it_adds_up_equal_ids() -> None:
+    """Where this fails, Keras has mended it, and docs/lazy.md needs a new sentence."""
+    import tensorflow as tf
+
+    ids, gradients = np.array([2, 2], "int32"), np.ones((2, DIMENSION), "float32")
+    ours, theirs = fresh_table(), fresh_table()
+    lazy, keras_adam = Lazy(keras.optimizers.Adam(), "table"), keras.optimizers.Adam()
+    by_rows(lazy, ours, [(ids, gradients)])
+    keras_adam.apply([tf.IndexedSlices(gradients, ids, tuple(theirs.shape))], [theirs])
+
+    (slots,) = slots_of(lazy, ours)
+    (velocity,) = [v for v in keras_adam.variables if "velocity" in v.path]
+    np.testing.assert_allclose(numbers(slots)[2, DIMENSION:], 0.001 * (1 + 1) ** 2, rtol=1e-4)
+    np.testing.assert_allclose(numbers(velocity)[2], 0.001 * (1 + 1), rtol=1e-4)
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="compares with an optimizer of PyTorch")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", ULPS), ("float64", 1e-14)])
 def test_freezing_is_sparse_adam(dtype: str, tolerance: float) -> None:
