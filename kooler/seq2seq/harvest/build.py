@@ -1,7 +1,7 @@
 """From records to train.tsv, dev.tsv and test.tsv, with a word about them."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from kooler.core.atomic import write_text
@@ -11,6 +11,7 @@ from kooler.seq2seq.harvest.record import Record
 from kooler.seq2seq.harvest.splitting import split, time_of
 
 PARTS = ("train", "dev", "test")
+TELL_EVERY = 20_000  # records
 
 
 def build_corpus(
@@ -37,7 +38,7 @@ def build_corpus(
     """
     _check_folder(folder)
     counts = Counts()
-    cleaned = clean(records, counts)
+    cleaned = clean(_told(records, tell), counts)
     kept = list(cleaned if by_time else itertools.islice(cleaned, limit))
     for reason, count in counts.items():
         tell(f"{count:,} {reason}" if reason == "read" else f"{count:,} left out: {reason}")
@@ -54,6 +55,13 @@ def build_corpus(
     for line in lines(found):
         tell(line)
     return found
+
+
+def _told(records: Iterable[Record], tell: Callable[[str], None]) -> Iterator[Record]:
+    for number, record in enumerate(records):
+        if number and number % TELL_EVERY == 0:
+            tell(f"{number:,} read so far …")
+        yield record
 
 
 def _check_folder(folder: Path) -> None:

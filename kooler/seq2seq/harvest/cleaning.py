@@ -1,5 +1,6 @@
 """From records to clean ones: one line each, neither too short nor too long, nothing twice."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -38,12 +39,12 @@ def clean(
         bounds: Which are kept.
     """
     bounds = bounds or Bounds()
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for record in records:
         counts.add("read")
         source, target = _line(record.source), _line(record.target)
         reason = _reason(source, target, bounds)
-        key = _bare(source)
+        key = hashlib.blake2b(_bare(source).encode(), digest_size=16).digest()
         if reason is None and key in seen:
             reason = "the same text twice"
         if reason:

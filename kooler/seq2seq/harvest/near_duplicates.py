@@ -14,7 +14,7 @@ https://doi.org/10.1109/SEQUEN.1997.666900
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -46,11 +46,15 @@ class NearDuplicates:
             self._bands[band].append(len(self._sets))
         self._sets.append(triples)
 
-    def has_near(self, text: str) -> bool:
-        """Whether a text in the index is nearly this one."""
+    def near(self, text: str) -> set[int]:
+        """The numbers, in order of `add`, of the texts in the index that are nearly this one."""
         triples = triples_of(text)
         candidates = {index for band in self._keys(triples) for index in self._bands.get(band, ())}
-        return any(jaccard(triples, self._sets[index]) >= self.threshold for index in candidates)
+        return {i for i in candidates if jaccard(triples, self._sets[i]) >= self.threshold}
+
+    def has_near(self, text: str) -> bool:
+        """Whether a text in the index is nearly this one."""
+        return bool(self.near(text))
 
     def _keys(self, triples: frozenset[int]) -> Iterable[tuple[int, bytes]]:
         values = np.fromiter(triples, np.int64, len(triples))
@@ -71,8 +75,3 @@ def triples_of(text: str) -> frozenset[int]:
 def jaccard(first: frozenset[int], second: frozenset[int]) -> float:
     """How much two sets have in common, from 0 to 1."""
     return len(first & second) / max(len(first | second), 1)
-
-
-def without_near(texts: Sequence[str], others: NearDuplicates) -> list[int]:
-    """The indices of the texts that nothing in an index is near to."""
-    return [index for index, text in enumerate(texts) if not others.has_near(text)]

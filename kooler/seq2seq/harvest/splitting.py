@@ -4,13 +4,15 @@ By time, the newest pairs are the test set, those before them the dev set: a mod
 is written after its training.  By chance, a hash of the text decides, the same each time.  A pair
 of dev or test whose text is nearly one of the training set is dropped, and so is one of test that
 is nearly one of dev.
+
+Texts of dev and test, the smaller part, are put into an index, and the others are looked up in it.
 """
 
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kooler.seq2seq.harvest.near_duplicates import NearDuplicates, without_near
+from kooler.seq2seq.harvest.near_duplicates import NearDuplicates
 from kooler.seq2seq.harvest.record import Record
 
 
@@ -44,13 +46,7 @@ def split(records: Sequence[Record], share: float = 0.1, *, by_time: bool = Fals
             "Gather more."
         )
     train, dev, test = ranked[: -2 * size], ranked[-2 * size : -size], ranked[-size:]
-    known = NearDuplicates()
-    for record in train:
-        known.add(record.source)
-    kept_dev = _kept(dev, known)
-    for record in kept_dev:
-        known.add(record.source)
-    kept_test = _kept(test, known)
+    kept_dev, kept_test = _kept(train, dev, test)
     dropped = 2 * size - len(kept_dev) - len(kept_test)
     if not kept_dev or not kept_test:
         raise ValueError(
@@ -60,8 +56,24 @@ def split(records: Sequence[Record], share: float = 0.1, *, by_time: bool = Fals
     return Split(train, kept_dev, kept_test, dropped)
 
 
-def _kept(records: Sequence[Record], known: NearDuplicates) -> list[Record]:
-    return [records[index] for index in without_near([r.source for r in records], known)]
+def _kept(
+    train: Sequence[Record], dev: Sequence[Record], test: Sequence[Record]
+) -> tuple[list[Record], list[Record]]:
+    """Those of dev and test that nothing before them is near to."""
+    measured, index = [*dev, *test], NearDuplicates()
+    for record in measured:
+        index.add(record.source)
+    near: set[int] = set()
+    for record in train:
+        near |= index.near(record.source)
+    for number, record in enumerate(dev):
+        if number not in near:
+            near |= {other for other in index.near(record.source) if other >= len(dev)}
+    kept = [number for number in range(len(measured)) if number not in near]
+    return (
+        [measured[number] for number in kept if number < len(dev)],
+        [measured[number] for number in kept if number >= len(dev)],
+    )
 
 
 def time_of(record: Record) -> int:

@@ -48,6 +48,16 @@ def test_two_columns_become_three_files(table, tmp_path, capsys):
     assert "\nIt hardly makes a title task. 240 pairs to learn from are few;" in said
 
 
+def test_a_long_way_is_told(table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kooler.seq2seq.harvest.build.TELL_EVERY", 150)
+
+    _, said, _ = corpus(
+        capsys, "pairs", table, "--columns", "body,head", "--output", tmp_path / "n"
+    )
+
+    assert said.splitlines()[:3] == ["150 read so far …", "300 read so far …", "400 read"]
+
+
 def test_the_same_command_makes_the_same_files(table, tmp_path, capsys):
     for name in ("a", "b"):
         corpus(capsys, "pairs", table, "--columns", "body,head", "--output", tmp_path / name)

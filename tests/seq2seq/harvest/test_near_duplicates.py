@@ -8,7 +8,6 @@ from kooler.seq2seq.harvest.near_duplicates import (
     NearDuplicates,
     jaccard,
     triples_of,
-    without_near,
 )
 
 
@@ -53,11 +52,10 @@ def test_similarity_that_can_be_counted(first, second, similarity):
     assert jaccard(triples_of(first), triples_of(second)) == similarity
 
 
-def test_what_nothing_is_near_to_is_kept():
+def test_what_is_near_is_named_by_its_number():
     known = NearDuplicates()
-    known.add("the quick brown fox jumps over the lazy dog")
+    for text in ("a text of six other words", "the quick brown fox jumps over the lazy dog"):
+        known.add(text)
 
-    texts = ["The quick brown fox jumps over the lazy cat.", "another text of six words"]
-
-    assert without_near(texts, known) == [1]
-    assert without_near(texts, NearDuplicates()) == [0, 1]
+    assert known.near("The quick brown fox jumps over the lazy cat.") == {1}
+    assert known.near("nothing like any of it") == set()
