@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ablation_rows import ROWS, TRAININGS, Row, needed
-from benchmarks.ablation_scores import bootstrap, scored, table
+from benchmarks.ablation_scores import lengths_table, scored, table
 from benchmarks.data import data_set
+from benchmarks.paired_bootstrap import paired_bootstrap
 from benchmarks.translation import FULL, RECIPE, SHORT
 from kooler.seq2seq.array_files import read_arrays
 from kooler.seq2seq.corpus import Pair, Report, read_pairs
@@ -54,7 +55,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not given.table:
         work(given, out)
-    print(table(results(out)))
+    print(table(results(out), lambda *which: pooled(out, *which)))
+    print("\nBLEU by words of the reference, and the difference to A0")
+    print(lengths_table(results(out)))
 
 
 def work(given: argparse.Namespace, out: Path) -> None:
@@ -131,16 +134,14 @@ def measure(name: str, seed: int, test: str, pairs: list[Pair], out: Path) -> No
     seconds = time.perf_counter() - began
     words, references = [clean(t) for t in titles], [clean(pair.target) for pair in pairs]
     (out / f"{name}-{seed}-{test}.txt").write_text("".join(f"{w}\n" for w in words), "utf-8")
-    baseline = out / f"A0-{seed}-{test}.txt"
-    before = baseline.read_text("utf-8").splitlines() if baseline.exists() else None
-    compare = name != "A0" and before is not None and len(before) == len(words)
+    (out / f"reference-{test}.txt").write_text("".join(f"{w}\n" for w in references), "utf-8")
     record = {
         "row": name,
         "seed": seed,
         "test": test,
         "text": row.text,
         **scored(words, references),
-        "gain": bootstrap(words, before or [], references) if compare else None,
+        "gain": pooled(out, name, test, [seed]),
         "parameters": writer.model.count_params(),
         "train_tokens_per_second": training_speed(out / f"{row.training}-{seed}", writer),
         "decode_tokens_per_second": sum(len(t.split()) for t in titles) / seconds,
@@ -148,6 +149,23 @@ def measure(name: str, seed: int, test: str, pairs: list[Pair], out: Path) -> No
     with (out / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     print(f"{name} seed {seed} {test}: BLEU {record['bleu']:.2f}", flush=True)
+
+
+def pooled(out: Path, name: str, test: str, seeds: list[int]) -> tuple[float, float] | None:
+    """The gain in BLEU over A0 of the same seeds, and how often chance gives as much.
+
+    None for A0 itself, and where it has not written the same sentences.
+    """
+
+    def lines(row: str) -> list[list[str]]:
+        paths = [out / f"{row}-{seed}-{test}.txt" for seed in seeds]
+        return [path.read_text("utf-8").splitlines() for path in paths if path.exists()]
+
+    references = (out / f"reference-{test}.txt").read_text("utf-8").splitlines()
+    system, baseline = lines(name), lines("A0")
+    if name == "A0" or {len(texts) for texts in [*system, *baseline]} != {len(references)}:
+        return None
+    return paired_bootstrap(system, baseline, references) if len(baseline) == len(seeds) else None
 
 
 def written(row: Row, seed: int, writer: Writer, sources: list[str], out: Path) -> list[str]:
