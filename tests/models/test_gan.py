@@ -307,6 +307,14 @@ def test_targets_are_refused() -> None:
         gan.train_on_batch(REAL, LATENT)
 
 
+def test_weights_of_examples_are_refused() -> None:
+    gan = GAN(*players())
+    gan.compile("adam")
+
+    with pytest.raises(ValueError, match="A GAN has no targets, so Keras would drop `sample_w"):
+        gan.fit(REAL, sample_weight=np.ones(len(REAL)))
+
+
 def test_losses_and_metrics_of_compile_are_refused() -> None:
     with pytest.raises(ValueError, match="has its own losses and metrics, received loss='mse'"):
         GAN(*players()).compile("adam", loss="mse")

@@ -190,3 +190,14 @@ def test_targets_and_losses_in_the_wrong_place() -> None:
     model.compile("sgd")
     with pytest.raises(ValueError, match="A LossModel has no targets, so `y` has no meaning"):
         model.fit([X, Y], Y, verbose=0)
+
+
+@pytest.mark.parametrize("argument", ["sample_weight", "class_weight"])
+def test_weights_that_keras_would_drop_are_refused(argument: str) -> None:
+    model, _ = regression()
+    model.compile("sgd")
+
+    with pytest.raises(ValueError, match=f"LossModel has no targets, so .* drop `{argument}`"):
+        model.fit([X, Y], verbose=0, **{argument: np.ones(len(X))})
+    with pytest.raises(ValueError, match="Make the weights an input"):
+        model.evaluate([X, Y], verbose=0, **{argument: np.ones(len(X))})
