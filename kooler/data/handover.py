@@ -24,9 +24,7 @@ import numpy as np
 
 LARGE = 2**18  # bytes
 KEPT = 3  # pieces that a worker keeps although nobody reads in them
-LENT = (
-    64  # pieces that the parent reads in; each is an open file, so what it holds beyond is copied
-)
+LENT = 64  # pieces that the parent reads in; each is an open file, so beyond it copies
 _ALIGNED = 64
 _HEAD = _ALIGNED
 
