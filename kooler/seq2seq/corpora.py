@@ -127,7 +127,8 @@ def _tokenizer(
         tell("learning the vocabulary …")
         pairs = _pairs(settings, data, "train", Report())
         texts = (text for pair in pairs for text in pair)
-        tokenizer = Tokenizer.train(texts, settings.vocabulary_size, cast(Kind, settings.tokenizer))
+        kind, size = cast(Kind, settings.tokenizer), settings.vocabulary_size
+        tokenizer = Tokenizer.train(texts, size, kind, settings.lower_case)
         tokenizer.save(run.tokenizer_path)
     return run.tokenizer()
 

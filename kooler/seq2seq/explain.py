@@ -59,7 +59,7 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
     source = np.array([ids], "int32")
     searches = _searches(writer.model, source, rules)
     best = _best(writer, source, searches, rules)
-    title = writer.tokenizer.decode(best.ids)
+    title = writer.decode(best.ids, text)
     language = language_of([text, title])
     with speaking(language):
         sections = _sections(writer, text, title, searches, escape(language))

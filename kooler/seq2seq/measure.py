@@ -70,8 +70,12 @@ def measure(
     written = _written(writer, sources, orders or (*writer.model.orders, "best"), options)
     rivals = baselines(_training_pairs(run_directory, writer), sources)
 
+    as_read = writer.tokenizer.as_read
+    wanted = [as_read(reference) for reference in references]
+
     def row(name: str, titles: list[str]) -> ScoreRow:
-        scores = evaluate_titles(titles, references, tokenize=tokenize, join_subwords=join_subwords)
+        read = [as_read(title) for title in titles]
+        scores = evaluate_titles(read, wanted, tokenize=tokenize, join_subwords=join_subwords)
         return ScoreRow(name, "model" if name in written else "baseline", scores)
 
     titles = {**written, **rivals}
@@ -79,7 +83,7 @@ def measure(
         pairs,
         [row(*entry) for entry in titles.items()],
         titles,
-        [*report.lines(), *_cut(writer, pairs)],
+        [*report.lines(), *_cut(writer, pairs), *_case(writer)],
     )
 
 
@@ -127,6 +131,12 @@ def _cut(writer: Writer, pairs: list[Pair]) -> list[str]:
         f"{writer.cut:,} of {len(pairs):,} texts were longer than the {writer.source_length} "
         "tokens that the model sees, and were cut."
     ]
+
+
+def _case(writer: Writer) -> list[str]:
+    if not writer.tokenizer.lower_case:
+        return []
+    return ["Capitals were not compared: the model reads and learned small letters."]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

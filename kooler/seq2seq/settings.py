@@ -148,6 +148,10 @@ class Settings:
         "Pieces of text that become tokens: learned subwords, characters, or words.",
         _one_of("bpe", "characters", "words"),
     )
+    lower_case: bool = _setting(
+        False,
+        "Read and learn everything in small letters; titles get their capitals from the text.",
+    )
     vocabulary_size: int = _setting(
         VOCABULARY, "Largest number of different tokens, the six reserved ones included."
     )

@@ -20,6 +20,9 @@ Three kinds of pieces:
 written as UTF-8, be it emoji, control characters or the very names of the reserved ids.  "words"
 is lossless for known words between single spaces.
 
+With `lower_case` every text is written small before anything else is done with it, so that what is
+lossless is the small text; `casing.py` gives a title its capitals back.
+
 Sennrich, Haddow, Birch, "Neural Machine Translation of Rare Words with Subword Units", 2016,
 https://arxiv.org/abs/1508.07909
 """
@@ -62,6 +65,7 @@ class Tokenizer:
         kind: "bpe", "characters" or "words".
         pieces: The learned pieces, in the order of their ids.
         merges: For "bpe", the pairs of pieces that become one, first things first.
+        lower_case: Whether texts are written small before they are encoded.
 
     Example:
         >>> tokenizer = Tokenizer.train(texts, size=8000)
@@ -70,9 +74,14 @@ class Tokenizer:
     """
 
     def __init__(
-        self, kind: Kind, pieces: Sequence[str], merges: Sequence[tuple[str, str]] = ()
+        self,
+        kind: Kind,
+        pieces: Sequence[str],
+        merges: Sequence[tuple[str, str]] = (),
+        lower_case: bool = False,
     ) -> None:
         self._kind: Kind = kind
+        self._lower_case = lower_case
         self._learned = tuple(pieces)
         self._merges = tuple(merges)
         self._names = (*_RESERVED_NAMES, *_fixed_names(kind), *self._learned)
@@ -83,7 +92,9 @@ class Tokenizer:
             self._encoder = _subword_encoder(kind, self._ids, self._merges)
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int, kind: Kind = "bpe") -> Self:
+    def train(
+        cls, texts: Iterable[str], size: int, kind: Kind = "bpe", lower_case: bool = False
+    ) -> Self:
         """Learns a vocabulary.
 
         The same texts in the same order give the same tokenizer, on every machine.  Memory is
@@ -95,6 +106,7 @@ class Tokenizer:
             size: The largest size of the vocabulary, reserved ids and bytes counted; a small
                 corpus may give a smaller one.
             kind: "bpe", "characters" or "words".
+            lower_case: Whether texts are written small, here and whenever they are encoded.
 
         Raises:
             ValueError: If `kind` is unknown, `size` too small, or there is no text.
@@ -104,12 +116,14 @@ class Tokenizer:
         """
         count = size - _check_size(size, kind)
         texts = checked(texts)
+        if lower_case:
+            texts = map(str.lower, texts)
         if kind == "bpe":
-            return cls(kind, *learned_merges(sampled(texts), count))
+            return cls(kind, *learned_merges(sampled(texts), count), lower_case)
         if kind == "characters":
-            return cls(kind, most_frequent(texts, count))
+            return cls(kind, most_frequent(texts, count), (), lower_case)
         words = ((word for word in text.split() if word != _UNKNOWN) for text in texts)
-        return cls(kind, most_frequent(words, count))
+        return cls(kind, most_frequent(words, count), (), lower_case)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -134,6 +148,11 @@ class Tokenizer:
         return self._kind
 
     @property
+    def lower_case(self) -> bool:
+        """Whether texts are written small before they are encoded."""
+        return self._lower_case
+
+    @property
     def size(self) -> int:
         """Number of ids, the reserved ones counted; all ids are below it."""
         return len(self._names)
@@ -142,6 +161,10 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """A digest of all that decides how a text is encoded."""
         return hashlib.sha256(self._as_json().encode()).hexdigest()
+
+    def as_read(self, text: str) -> str:
+        """A text as it is before it is encoded: small, with `lower_case`."""
+        return text.lower() if self._lower_case else text
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text.
@@ -157,6 +180,7 @@ class Tokenizer:
         Raises:
             ValueError: If a text holds half a surrogate pair.
         """
+        texts = [self.as_read(text) for text in texts]
         if self._kind == "words":
             _check_texts(texts)
             return [[self._ids.get(word, RESERVED) for word in text.split()] for text in texts]
@@ -216,13 +240,15 @@ class Tokenizer:
         )
 
     def _as_json(self) -> str:
-        fields = {
+        fields: dict[str, Any] = {
             "format": "kooler tokenizer",
             "version": FORMAT_VERSION,
             "kind": self._kind,
             "pieces": self._learned,
             "merges": self._merges,
         }
+        if self._lower_case:  # without it the file, and the fingerprint, are as they always were
+            fields["lower_case"] = True
         return json.dumps(fields, ensure_ascii=False, indent=0) + "\n"
 
 
@@ -272,7 +298,7 @@ class _UnusableFile(Exception):
     """Why a file is no tokenizer."""
 
 
-def _from_json(content: bytes) -> tuple[Kind, list[str], list[tuple[str, str]]]:
+def _from_json(content: bytes) -> tuple[Kind, list[str], list[tuple[str, str]], bool]:
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError):
@@ -286,7 +312,8 @@ def _from_json(content: bytes) -> tuple[Kind, list[str], list[tuple[str, str]]]:
             "upgrade kooler."
         )
     _check_fields(fields)
-    return fields["kind"], fields["pieces"], [(left, right) for left, right in fields["merges"]]
+    merges = [(left, right) for left, right in fields["merges"]]
+    return fields["kind"], fields["pieces"], merges, fields.get("lower_case", False)
 
 
 def _check_fields(fields: dict[str, Any]) -> None:
@@ -299,6 +326,8 @@ def _check_fields(fields: dict[str, Any]) -> None:
     merges: Any = fields.get("merges")
     if not isinstance(merges, list) or not all(_is_merge(pair, known) for pair in merges):
         raise _UnusableFile("is damaged: the merges are not pairs of its pieces.")
+    if not isinstance(fields.get("lower_case", False), bool):
+        raise _UnusableFile("is damaged: `lower_case` is neither true nor false.")
 
 
 def _are_pieces(kind: Kind, texts: list[str]) -> bool:

@@ -317,7 +317,8 @@ class _Training:
         written = self.writer.write(texts, order=self._order(), beam_size=1)
         titles = [found[0].text for found in written]
         pairs = zip(self.examples, titles, strict=True)
-        exact = 100 * sum(pair.target == title for pair, title in pairs) / len(titles)
+        as_read = self.writer.tokenizer.as_read
+        exact = 100 * sum(pair.target == as_read(title) for pair, title in pairs) / len(titles)
         nll = {order: losses[order] for order in self.settings.orders}
         return Look(self.progress.update, nll, exact, *self.examples[0], titles[0], averaged)
 

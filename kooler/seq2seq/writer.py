@@ -5,10 +5,11 @@ writer.write(["The bakery in Toro closes."])[0][0].text
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
+from kooler.seq2seq.casing import with_capitals
 from kooler.seq2seq.generation import generate
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.recipe import build_model
@@ -96,12 +97,19 @@ class Writer:
             sources = [rows[index] for index in filled]
             found = generate(self.model, sources, order=order, n_best=n_best, **options)
             for place, index in enumerate(filled):
-                titles[index] = self._titles(*(part[place].tolist() for part in found))
+                facts = (part[place].tolist() for part in found)
+                titles[index] = self._titles(texts[index], *facts)
         return titles
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, as far as the model sees it."""
         return self.tokenizer.encode(text)[: self.source_length]
+
+    def decode(self, ids: Iterable[int], text: str) -> str:
+        """The title that some ids are, for a text: where the model reads small letters, it gets the
+        capitals of the text."""
+        title = self.tokenizer.decode(ids)
+        return with_capitals(title, text) if self.tokenizer.lower_case else title
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
         rows = self.tokenizer.encode_batch(texts)
@@ -109,12 +117,17 @@ class Writer:
         return [row[: self.source_length] for row in rows]
 
     def _titles(
-        self, ids: list[list[int]], scores: list[float], log_probs: list[float], orders: list[str]
+        self,
+        text: str,
+        ids: list[list[int]],
+        scores: list[float],
+        log_probs: list[float],
+        orders: list[str],
     ) -> list[Title]:
         """The titles that `generate` found for one text; it may find fewer than asked for."""
         found = zip(ids, scores, log_probs, orders, strict=True)
         titles = [
-            Title(self.tokenizer.decode(row), score, log_prob, order)
+            Title(self.decode(row, text), score, log_prob, order)
             for row, score, log_prob, order in found
             if order
         ]

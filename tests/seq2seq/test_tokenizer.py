@@ -274,3 +274,35 @@ def test_bpe_learns_from_a_share_and_the_others_from_all(monkeypatch):
     assert sizes["characters"] == 262 + 2000
     assert sizes["words"] == 7 + 2000
     assert 262 + 50 < sizes["bpe"] < 262 + 250
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "words"])
+def test_lower_case(kind, tmp_path):
+    tokenizer = Tokenizer.train(TEXTS, 400, kind, lower_case=True)
+
+    tokenizer.save(tmp_path / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+
+    assert loaded.lower_case
+    assert loaded == tokenizer
+    small = Tokenizer.train([text.lower() for text in TEXTS], 400, kind)
+    assert tokenizer.pieces(range(len(tokenizer))) == small.pieces(range(len(small)))
+    for text in TEXTS[:2]:
+        assert loaded.encode(text) == loaded.encode(text.lower())
+        assert loaded.decode(loaded.encode(text)) == loaded.as_read(text) == text.lower()
+
+
+def test_without_lower_case_the_file_does_not_name_it(tmp_path):
+    TOKENIZERS["bpe"].save(tmp_path / "tokenizer.json")
+
+    assert "lower_case" not in json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    assert TOKENIZERS["bpe"].as_read("Ab") == "Ab"
+
+
+def test_a_file_whose_lower_case_is_no_truth_value(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    TOKENIZERS["bpe"].save(path)
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"lower_case": "no"}))
+
+    with pytest.raises(ValueError, match="is damaged: `lower_case` is neither true nor false"):
+        Tokenizer.load(path)

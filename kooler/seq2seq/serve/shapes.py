@@ -48,8 +48,8 @@ class ShapedWriter:
         rules = Rules(beam_size, self.max_length)
         found = hypotheses(self.writer.model, self._batch(ids), order, rules, limit=max_length)
         return [
-            self._titles(best) if row else [Title("", 0.0, 0.0, order)]
-            for row, best in zip(ids, found, strict=False)
+            self._titles(text, best) if row else [Title("", 0.0, 0.0, order)]
+            for text, row, best in zip(texts, ids, found, strict=False)
         ]
 
     def grow(
@@ -63,7 +63,7 @@ class ShapedWriter:
         model, source = self.writer.model, self._batch([ids])
         rules, proposals = Rules(beam_size, self.max_length), []
         if order == "best" and model.writes_together:
-            yield from self._grow_both(source, rules, max_length)
+            yield from self._grow_both(text, source, rules, max_length)
             return
         for name in self.orders if order == "best" else (order,):
             for moment in watch(model, source, name, rules, limit=max_length):
@@ -71,10 +71,10 @@ class ShapedWriter:
             proposals.append([moment.finished])
         if order == "best":
             proposals[0] = judged(model, source, proposals, rules, self.max_length)
-        yield self._titles(proposals[0][0])
+        yield self._titles(text, proposals[0][0])
 
     def _grow_both(
-        self, source: np.ndarray, rules: Rules, max_length: int
+        self, text: str, source: np.ndarray, rules: Rules, max_length: int
     ) -> Iterator[dict[str, Any] | list[Title]]:
         """The beam from the left while it is searched for, then the one from the right."""
         right: list[Moment] = []
@@ -83,7 +83,7 @@ class ShapedWriter:
             right.append(moments[1])
         yield from map(self._shown, right)
         found = [*moments[0].finished, *moments[1].finished]
-        yield self._titles(sorted(found, key=lambda one: one.score, reverse=True))
+        yield self._titles(text, sorted(found, key=lambda one: one.score, reverse=True))
 
     def is_cut(self, text: str) -> bool:
         """Whether the model sees only the beginning of a text."""
@@ -116,9 +116,8 @@ class ShapedWriter:
             batch[row, : len(source)] = source
         return batch
 
-    def _titles(self, found: Sequence[Hypothesis]) -> list[Title]:
-        decode = self.writer.tokenizer.decode
-        return [Title(decode(ids), score, log_prob, order) for ids, score, log_prob, order in found]
+    def _titles(self, text: str, found: Sequence[Hypothesis]) -> list[Title]:
+        return [Title(self.writer.decode(ids, text), *facts) for ids, *facts in found]
 
     def _shown(self, moment: Moment) -> dict[str, Any]:
         decode = self.writer.tokenizer.decode
