@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kooler.seq2seq.baselines import TRAIN_LIMIT, baselines
+from kooler.seq2seq.baselines import TRAIN_LIMIT, baselines, sentences
 from kooler.seq2seq.comparison import SCORES, ScoreRow, comparison_sentence
 from kooler.seq2seq.corpora import decoded
 from kooler.seq2seq.corpus import Pair, Report, read_pairs
@@ -27,7 +27,8 @@ class Measured(NamedTuple):
         pairs: The test set.
         rows: The scores of each order, then of each baseline.
         titles: For each order and baseline its titles, in the order of the pairs.
-        notes: Sentences about lines that were left out and texts that were cut.
+        notes: Sentences about lines that were left out, texts that were cut, and what the table
+            cannot say.
     """
 
     pairs: list[Pair]
@@ -68,7 +69,7 @@ def measure(
     writer = Writer.load(run_directory)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
     written = _written(writer, sources, orders or (*writer.model.orders, "best"), options)
-    rivals = baselines(_training_pairs(run_directory, writer), sources)
+    rivals, missing = _rivals(RunDirectory(run_directory), writer, sources)
 
     as_read = writer.tokenizer.as_read
     wanted = [as_read(reference) for reference in references]
@@ -83,7 +84,7 @@ def measure(
         pairs,
         [row(*entry) for entry in titles.items()],
         titles,
-        [*report.lines(), *_cut(writer, pairs), *_case(writer)],
+        [*report.lines(), *_cut(writer, pairs), *_case(writer), *missing],
     )
 
 
@@ -117,9 +118,22 @@ def _written(
     return titles
 
 
-def _training_pairs(run_directory: str | os.PathLike[str], writer: Writer) -> list[Pair]:
+def _rivals(
+    run: RunDirectory, writer: Writer, sources: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """What the baselines write, and a sentence about those that cannot."""
+    if run.data_path.exists():
+        return baselines(_training_pairs(run, writer), sources), []
+    note = (
+        f"`{run.path}` is without its training pairs, from which the other baselines learn: "
+        "only the first sentence stands beside the model."
+    )
+    return {"first sentence": [sentences(source)[0] for source in sources]}, [note]
+
+
+def _training_pairs(run: RunDirectory, writer: Writer) -> list[Pair]:
     """Pairs that the run was trained on, as its own data keep them: a share of a large corpus."""
-    spool = Spool(RunDirectory(run_directory).data_path / "train")
+    spool = Spool(run.data_path / "train")
     step = -(-len(spool) // TRAIN_LIMIT)
     return decoded(spool, writer.tokenizer, range(0, len(spool), step))
 

@@ -9,6 +9,7 @@ from kooler.seq2seq.comparison import SCORES, ScoreRow
 from kooler.seq2seq.corpus import read_pairs
 from kooler.seq2seq.evaluate import evaluate_titles
 from kooler.seq2seq.measure import measure, table
+from kooler.seq2seq.model_card import export_run
 from kooler.seq2seq.writer import Title, Writer
 from tests.seq2seq.small_run import small_run, write_pairs
 
@@ -74,6 +75,29 @@ def test_the_baselines_know_the_training_pairs_without_their_files(tmp_path, cal
     titles = measure(run.path, [test], ["mid"]).titles
 
     assert titles["nearest title"] == [training[7].target]
+
+
+def test_without_training_pairs_one_baseline_is_left(tmp_path, calls):
+    run = small_run(tmp_path)
+    export_run(run.path, tmp_path / "model")
+
+    measured = measure(tmp_path / "model", [run.path.parent / "test.tsv"], ["mid"])
+
+    assert [row.name for row in measured.rows] == ["mid", "first sentence"]
+    assert measured.notes[-1].startswith(f"`{tmp_path / 'model'}` is without its training pairs")
+
+
+def test_capitals_do_not_count_where_small_letters_were_learned(tmp_path, calls):
+    run = small_run(tmp_path, lower_case=True)
+    pairs = read_pairs([tmp_path / "test.tsv"])
+    large = [(pair.source, pair.target.upper()) for pair in pairs]
+    test = write_pairs(tmp_path / "large.tsv", large)
+
+    measured = measure(run.path, [test], ["l2r"])
+
+    assert measured.rows[0].scores.exact == 100.0  # the writer of `calls` writes as in test.tsv
+    assert measured.pairs[0].target == large[0][1]
+    assert measured.notes[-1].startswith("Capitals were not compared")
 
 
 def test_bad_lines_are_counted_when_they_may_be_left_out(run, calls, tmp_path):

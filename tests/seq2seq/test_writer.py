@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kooler.seq2seq.array_files import write_arrays
+from kooler.seq2seq.casing import with_capitals
 from kooler.seq2seq.generation import generate
 from kooler.seq2seq.writer import Title, Writer
 from tests.seq2seq.small_run import small_run
@@ -65,3 +66,16 @@ def test_weights_of_another_model_are_an_error(tmp_path):
 
     with pytest.raises(ValueError, match=r"of another model: 0 missing, 1 unknown \(`more`\)"):
         Writer.load(run.path)
+
+
+def test_a_title_of_small_letters_gets_the_capitals_of_its_text(tmp_path):
+    writer = Writer.load(small_run(tmp_path, lower_case=True).path)
+    small, large = "the bakery in toro closes.", "The Bakery in TORO closes."
+
+    for options in ({"order": "l2r"}, {"order": "best", "n_best": 2}):
+        plain, titles = (writer.write([text], **options)[0] for text in (small, large))
+
+        assert titles == [
+            title._replace(text=with_capitals(title.text.lower(), large)) for title in plain
+        ]
+    assert writer.decode(writer.encode("in toro the bakery"), large) == "In TORO the Bakery"

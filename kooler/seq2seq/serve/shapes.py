@@ -117,7 +117,8 @@ class ShapedWriter:
         return batch
 
     def _titles(self, text: str, found: Sequence[Hypothesis]) -> list[Title]:
-        return [Title(self.writer.decode(ids, text), *facts) for ids, *facts in found]
+        decode = self.writer.decode
+        return [Title(decode(one.ids, text), one.score, one.log_prob, one.order) for one in found]
 
     def _shown(self, moment: Moment) -> dict[str, Any]:
         decode = self.writer.tokenizer.decode
