@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kooler.seq2seq import backend, cli, measure, stream, train
+from kooler.seq2seq import backend, measure, stream, train
 from kooler.seq2seq.cli import main
 from kooler.seq2seq.comparison import ScoreRow
 from kooler.seq2seq.evaluate import evaluate_titles
@@ -140,7 +140,7 @@ def test_wrong_orders_and_files_are_one_line(run, capsys, tmp_path, monkeypatch)
 def test_a_search_that_is_not_possible_is_refused_before_anything_is_read(
     run, options, message, capsys, monkeypatch
 ):
-    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
     arguments = ["--run", run.path, *options.split()]
 
     assert complaint(capsys, "generate", *arguments).startswith(message)
@@ -151,7 +151,7 @@ def test_what_the_server_needs_and_does_not_find_is_told(run, capsys, monkeypatc
     find = importlib.util.find_spec
     absent = ("starlette", "uvicorn")
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in absent else find(n))
-    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
 
     assert complaint(capsys, "serve", "--run", run.path) == (
         "`kooler serve` needs starlette, uvicorn. Install: pip install 'kooler[serve]'."
@@ -168,7 +168,7 @@ def test_more_titles_than_hypotheses_are_refused(run, capsys):
 
 @pytest.mark.parametrize("option", ["--output", "--report"])
 def test_a_place_that_takes_no_file_is_told_before_the_measuring(run, option, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
     evaluate = ["evaluate", "--run", run.path, "--test", "t.tsv", option]
 
     absent, folder = (complaint(capsys, *evaluate, path) for path in ("/absent/file", run.path))
@@ -178,7 +178,7 @@ def test_a_place_that_takes_no_file_is_told_before_the_measuring(run, option, ca
 
 
 def test_an_unknown_way_to_count_bleu_is_told_before_the_measuring(run, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
 
     refused = complaint(capsys, "evaluate", "--run", run.path, "--test", "t", "--tokenize", "13b")
 
@@ -199,7 +199,7 @@ def test_an_unknown_backend_is_one_line(run):
 
 
 def test_a_tokenizer_that_is_missing_is_told_at_once(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_start_keras", unexpected)
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
     shutil.copytree(run.path, tmp_path / "copy")
     (tmp_path / "copy" / "tokenizer.json").unlink()
 

@@ -1,0 +1,1 @@
+"""The commands, one file each: options, what is checked before Keras starts, and what they call."""
