@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kooler.data.samples import can_be_indexed, count
+from kooler.data.samples import can_be_indexed, check_source, count, sample_at
 from kooler.data.shuffle import opened
 
 Random = np.random.Generator
@@ -45,7 +45,7 @@ def interleave(
     """The samples of several sources in one row, drawn by weight.
 
     Args:
-        sources: Each a sequence of samples, another iterable, or a function that makes one.
+        sources: Each what a `Stream` of samples takes, or another iterable.
         weights: How often each has its turn, in proportion; None: equally often.  With "all" and
             the lengths as weights, the shares hold to the end.
         seed: Of the draws.  In a `Stream`, `random_generator().integers(2**32)` within a generator
@@ -84,7 +84,7 @@ class Interleaved(Sequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         source, number = self.place(index)
-        return self._sources[source][number]
+        return sample_at(self._sources[source], number)
 
     def place(self, index: int) -> tuple[int, int]:
         """Which source gives a sample, and the number that the sample has in it."""
@@ -101,7 +101,7 @@ def _interleaved(
     sources: Sequence[Any], weights: Sequence[float], seed: int, until: str
 ) -> Iterator[Any]:
     random = np.random.default_rng(seed)
-    streams = [opened(source) for source in sources]
+    streams = [_samples_of(source) for source in sources]
     weights, bounds, ended = list(weights), _bounds(weights), set()
     turn = random.random()
     while True:
@@ -121,8 +121,14 @@ def _interleaved(
             bounds = _bounds(weights)
 
 
+def _samples_of(source: Any) -> Iterator[Any]:
+    if not can_be_indexed(source):
+        return opened(source)
+    return (sample_at(source, number) for number in range(count(source)))
+
+
 def _begun_anew(source: Any, number: int) -> Iterator[Any]:
-    stream = opened(source)
+    stream = _samples_of(source)
     for first in stream:
         return itertools.chain([first], stream)
     raise ValueError(f"Source {number} has no samples, so it cannot be repeated.")
@@ -202,6 +208,7 @@ def _check(sources: Sequence[Any], weights: Sequence[float], until: str) -> None
     if until not in UNTIL:
         raise ValueError(f"`until` must be one of {', '.join(UNTIL)}, received until={until!r}.")
     for source in sources:
+        check_source(source, batch_size=1)
         if until == "repeat" and isinstance(source, Iterator):
             raise ValueError(
                 f"A {type(source).__name__} can be run through only once, and not be repeated. "

@@ -1,6 +1,7 @@
 """A map over processes or threads that keeps order, memory and exceptions."""
 
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Integral
 from typing import Any, TypeVar
 
 from kooler.data.workers import Workers
@@ -43,9 +44,9 @@ def parallel_map(
     return _results(Workers(function, workers, processes), items, ordered)
 
 
-def check_workers(workers: int) -> None:
+def check_workers(workers: Any) -> None:
     """Refuses a number of workers that is none."""
-    if workers < 0:
+    if not isinstance(workers, Integral) or workers < 0:
         raise ValueError(
             "`workers` must be how many processes or threads work, 0 for none, received "
             f"workers={workers!r}."

@@ -19,11 +19,16 @@ import numpy as np
 
 from kooler.data.sample_random import reading
 from kooler.data.samples import ReadBatch, count, stack
+from kooler.data.shuffle import opened
 from kooler.data.workers import Workers
 
 
 class Passes(Protocol):
     """What a source of either kind offers."""
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples, or batches, the source has; None if nobody knows."""
 
     @property
     def length(self) -> int | None:
@@ -91,6 +96,7 @@ class IndexedPasses:
 class GeneratedPasses:
     """Passes over what a function yields, called anew for each."""
 
+    samples = None
     length = None
 
     def __init__(
@@ -120,7 +126,7 @@ class GeneratedPasses:
             yield stack(group)
 
     def _yielded(self, epoch: int) -> Iterator[Any]:
-        made = reading((self.seed, epoch, 0), lambda: iter(self.function()))
+        made = reading((self.seed, epoch, 0), lambda: opened(self.function))
         for index in itertools.count():
             value = reading((self.seed, epoch, index), lambda: next(made, _END))
             if value is _END:

@@ -4,14 +4,14 @@ What can be a source:
 
     source                                    sample number i
     an array, a memory map                    source[i]
-    a tuple or dict of arrays                 the same tuple or dict of their rows i
+    a tuple or dict of arrays, also nested    the same with their rows i
     an Arrow table                            its row i, a dict of columns
     anything with __getitems__ (HuggingFace)  source.__getitems__([i])[0]
     anything with __len__ and __getitem__     source[i]
 
 A batch has the structure of a sample: tuples and dicts stay, and every other value becomes an array
 with one axis more.  A list in a sample is an array.  Python's floats become float32, since nearly
-every model computes in it; arrays keep their dtype.
+every model computes in it; arrays keep their dtype.  What no array can be made of is refused.
 
 Nothing here knows Keras: this runs in worker processes.
 """
@@ -32,10 +32,9 @@ def can_be_indexed(source: Any) -> bool:
 
 def count(source: Any) -> int:
     """How many samples, or batches, a source has."""
-    if not isinstance(source, Mapping | tuple) or not _is_columns(source):
+    if not _is_columns(source):
         return len(source)
-    columns = list(source.values() if isinstance(source, Mapping) else source)
-    lengths = [len(column) for column in columns]
+    lengths = [len(column) for column in _parts(source)]
     if len(set(lengths)) != 1:
         raise ValueError(
             "The arrays of a tuple or dict are columns of one table and must have one length, "
@@ -44,20 +43,37 @@ def count(source: Any) -> int:
     return lengths[0]
 
 
-def check_source(source: Any) -> None:
-    """Refuses what has `__getitem__`, but for something else than samples."""
+def check_source(source: Any, batch_size: int | None) -> None:
+    """Refuses what has `__getitem__`, but for something else than samples or batches."""
+    kind = type(source).__name__
     if hasattr(source, "iloc"):
         raise ValueError(
-            f"A {type(source).__name__} is indexed by column. Pass a dict of arrays instead: "
+            f"A {kind} is indexed by its labels. Pass arrays instead: series.to_numpy(), or "
             "{name: frame[name].to_numpy() for name in frame}."
         )
     if isinstance(source, (str, bytes)):
         raise ValueError(f"A text is no source of samples, received source={source[:80]!r}.")
-    if isinstance(source, Mapping | tuple) and not _is_columns(source):
+    if _is_nest(source) and not _is_columns(source):
         raise ValueError(
-            "A tuple or a dict as source holds the columns of a table, each an array, received "
-            f"{_kinds(source)}. Samples that are not in arrays go into a list."
+            "A tuple or a dict as source holds the columns of a table, each a NumPy array, "
+            f"received {kind} of {sorted({type(part).__name__ for part in _parts(source)})}. Make "
+            "them arrays by numpy.asarray, put samples that are no arrays into a list, or write a "
+            "class with __len__ and __getitem__."
         )
+    if batch_size is None and (_is_nest(source) or _is_table(source)):
+        raise ValueError(
+            f"The rows of a {kind} are samples, and nothing says how many make up a batch, "
+            "received batch_size=None. Give it, as in Stream((x, y), batch_size=32)."
+        )
+
+
+def sample_at(source: Any, index: int) -> Any:
+    """One sample."""
+    if isinstance(source, Mapping):
+        return {name: sample_at(part, index) for name, part in source.items()}
+    if isinstance(source, tuple):
+        return tuple(sample_at(part, index) for part in source)
+    return source.slice(index, 1).to_pylist()[0] if _is_table(source) else source[index]
 
 
 class ReadBatch:
@@ -92,7 +108,7 @@ class ReadBatch:
         if hasattr(source, "__getitems__"):
             several = reading((self.seed, epoch, rows[0]), lambda: source.__getitems__(rows))
             return list(several)
-        if _is_array_like(source):
+        if isinstance(source, list | range):  # nothing is computed there, so nothing drawn
             return [source[row] for row in rows]
         return [reading((self.seed, epoch, row), partial(source.__getitem__, row)) for row in rows]
 
@@ -100,12 +116,14 @@ class ReadBatch:
 def stack(samples: Sequence[Any]) -> Any:
     """One batch of several samples of the same structure."""
     first = samples[0]
+    if _is_nest(first):
+        _check_structure(samples)
     if isinstance(first, Mapping):
         return {name: stack([sample[name] for sample in samples]) for name in first}
     if isinstance(first, tuple):
         return tuple(stack(parts) for parts in zip(*samples, strict=True))
     if isinstance(first, (bool, int, float, str)):
-        return _narrow(np.asarray(samples))
+        return as_array(samples)
     arrays = [as_array(sample) for sample in samples]
     if len({array.shape for array in arrays}) > 1:
         raise ValueError(
@@ -118,50 +136,73 @@ def stack(samples: Sequence[Any]) -> Any:
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:
     """A part of a sample as an array; one of Python's own numbers is narrowed."""
-    if hasattr(value, "dtype"):
-        return np.asarray(value)
-    return _narrow(np.asarray(value))
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a list whose parts differ in shape
+        array = np.empty((), object)
+    if array.dtype.kind == "O":
+        raise ValueError(
+            "A part of a sample must be an array, a number, a text, or a list of one shape, "
+            f"received a {type(value).__name__}: {repr(value)[:80]}. Inputs and targets of a "
+            "sample go into a tuple, and what is missing needs a value."
+        )
+    return array if hasattr(value, "dtype") else _narrow(array)
 
 
 def _narrow(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array.astype("float32") if array.dtype == "float64" else array
 
 
+def _check_structure(samples: Sequence[Any]) -> None:
+    structures = sorted({_structure(sample) for sample in samples})
+    if len(structures) > 1:
+        raise ValueError(
+            "The samples of a batch must have one structure, received "
+            f"{' and '.join(structures[:4])}. Let each have the same names or places."
+        )
+
+
+def _structure(sample: Any) -> str:
+    if isinstance(sample, Mapping):
+        return f"a dict of {sorted(map(str, sample))}"
+    return f"a tuple of {len(sample)}" if isinstance(sample, tuple) else type(sample).__name__
+
+
 def _rows_of_columns(source: Any, rows: Sequence[int]) -> Any:
     if isinstance(source, Mapping):
-        return {name: _rows(column, rows) for name, column in source.items()}
+        return {name: _rows_of_columns(part, rows) for name, part in source.items()}
     if isinstance(source, tuple):
-        return tuple(_rows(column, rows) for column in source)
+        return tuple(_rows_of_columns(part, rows) for part in source)
     return _rows(source, rows)
 
 
-def _rows(column: Any, rows: Sequence[int]) -> np.ndarray[Any, Any]:
+def _rows(column: Any, rows: Sequence[int]) -> Any:
     if isinstance(rows, range):  # in order: a slice, which a memory map reads at once
-        return np.array(column[rows.start : rows.stop])
-    return np.asarray(column[np.asarray(rows)])
+        taken = np.array(column[rows.start : rows.stop])
+    else:
+        taken = np.asarray(column[np.asarray(rows)])
+    return (
+        stack(list(taken)) if taken.dtype.kind == "O" else taken
+    )  # texts, or an array in each row
 
 
 def _is_columns(source: Any) -> bool:
-    if isinstance(source, Mapping):
-        return bool(source) and all(map(_is_array, source.values()))
-    if isinstance(source, tuple):
-        return bool(source) and all(map(_is_array, source))
-    return _is_array(source)
+    parts = _parts(source)
+    return bool(parts) and all(isinstance(part, np.ndarray) for part in parts)
 
 
-def _is_array(source: Any) -> bool:
-    return isinstance(source, np.ndarray)
+def _parts(source: Any) -> list[Any]:
+    """What the innermost tuples and dicts hold; of anything else, itself."""
+    if not _is_nest(source):
+        return [source]
+    members = source.values() if isinstance(source, Mapping) else source
+    return [part for member in members for part in _parts(member)]
 
 
-def _is_array_like(source: Any) -> bool:
-    return hasattr(source, "dtype") or isinstance(source, list | range)
+def _is_nest(source: Any) -> bool:
+    return isinstance(source, Mapping | tuple)
 
 
 def _is_table(source: Any) -> bool:
     """An Arrow table: it is indexed by column, and has no `__getitems__`."""
     return all(hasattr(source, name) for name in ("take", "to_pydict", "num_rows"))
-
-
-def _kinds(source: Any) -> str:
-    values = source.values() if isinstance(source, Mapping) else source
-    return f"{type(source).__name__} of {sorted({type(value).__name__ for value in values})}"

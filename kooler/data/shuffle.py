@@ -38,9 +38,13 @@ def shuffle_buffer(
 
 def opened(stream: Iterable[Sample] | Callable[[], Iterable[Sample]]) -> Iterator[Sample]:
     """An iterator of a stream; a function is called for it."""
-    if isinstance(stream, Iterable):
-        return iter(stream)
-    return iter(stream())
+    made = stream if isinstance(stream, Iterable) else stream()
+    if not isinstance(made, Iterable):
+        raise ValueError(
+            "A function of samples must return what can be iterated, such as a generator, and it "
+            f"returned a {type(made).__name__}. Does it `yield`?"
+        )
+    return iter(made)
 
 
 def _shuffled(

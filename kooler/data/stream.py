@@ -14,6 +14,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from types import GeneratorType
 from typing import Any
 
@@ -31,9 +32,9 @@ class Stream(Feed):
 
     Args:
         source: Samples, or with `batch_size=None` batches: anything with `__len__` and
-            `__getitem__`, arrays, a tuple or a dict of arrays, an Arrow table; or a function that
-            makes a generator of them.  A batch is what `fit` takes: inputs, or a tuple of inputs,
-            targets and sample weights.
+            `__getitem__`, arrays, a tuple or a dict of arrays, also nested, an Arrow table;
+            or a function that makes a generator of them.  A batch is what `fit` takes: inputs, or a
+            tuple of inputs, targets and sample weights.
         batch_size: How many samples make up a batch; None if the source yields batches.
         shuffle: Whether training comes in another order each epoch; for what can be indexed.
         seed: Of that order, and of `random_generator`.
@@ -55,10 +56,15 @@ class Stream(Feed):
         prefetch: bool = True,
     ) -> None:
         super().__init__()
-        _check_numbers(batch_size, seed)
+        batch_size, seed = _checked_numbers(batch_size, seed)
         check_workers(workers)
-        self._given = {"seed": seed, "batch_size": batch_size, "shuffle": bool(shuffle)}
         self._passes = _passes(source, batch_size, bool(shuffle), seed, workers, processes)
+        self._given = {
+            "seed": seed,
+            "batch_size": batch_size,
+            "shuffle": bool(shuffle),
+            "samples": self._passes.samples,
+        }
         self._lock = threading.RLock()
         self._epoch = 0
         self._position = 0
@@ -84,7 +90,7 @@ class Stream(Feed):
                 raise ValueError(
                     f"The state is of a stream with {name}={state.get(name)!r}, this one has "
                     f"{name}={value!r}: its batches would be others. Make the stream with the "
-                    "arguments of the saved one; only `workers` may differ."
+                    "source and the arguments of the saved one; only `workers` may differ."
                 )
         with self._lock:
             self._go_to(state["epoch"], state["position"])
@@ -202,7 +208,7 @@ def _forever(stream: Stream) -> Iterator[Any]:
 def _passes(
     source: Any, batch_size: int | None, shuffle: bool, seed: int, workers: int, processes: bool
 ) -> Passes:
-    check_source(source)
+    check_source(source, batch_size)
     if can_be_indexed(source):
         if not count(source):
             raise ValueError("The source of a Stream has no samples, received one of length 0.")
@@ -241,11 +247,12 @@ def _check_function(source: Any) -> None:
     )
 
 
-def _check_numbers(batch_size: int | None, seed: int) -> None:
-    if batch_size is not None and batch_size < 1:
+def _checked_numbers(batch_size: Any, seed: Any) -> tuple[int | None, int]:
+    if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
         raise ValueError(
             "`batch_size` must be how many samples make up a batch, or None if the source yields "
             f"batches, received batch_size={batch_size!r}."
         )
-    if seed < 0:
+    if not isinstance(seed, Integral) or seed < 0:
         raise ValueError(f"`seed` must be a whole number, 0 or more, received seed={seed!r}.")
+    return None if batch_size is None else int(batch_size), int(seed)

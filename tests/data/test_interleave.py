@@ -123,6 +123,16 @@ def test_a_stream_of_a_generated_mixture_goes_on_where_it_was() -> None:
     np.testing.assert_array_equal(next(whole)[1], next(resumed)[1])
 
 
+def test_columns_and_tables_are_mixed_row_by_row() -> None:
+    columns = (np.arange(3), {"b": np.arange(3) * 2})
+    expected = [(0, {"b": 0}), (1, {"b": 2}), (2, {"b": 4})]
+
+    assert list(interleave([columns])) == expected
+    rows = list(interleave([columns, lambda: iter([7])]))
+
+    assert sorted(rows, key=str) == sorted([*expected, 7], key=str)
+
+
 def test_nothing_is_read_before_its_turn() -> None:
     read = []
 

@@ -365,6 +365,38 @@ def test_an_arrow_table_is_read_by_row() -> None:
     np.testing.assert_array_equal(second["y"], np.array([2.5], "float32"))
 
 
+def test_columns_may_be_nested() -> None:
+    array = np.arange(6, dtype="int32")
+
+    (inputs, targets), _ = Stream(({"a": array, "b": -array}, array + 1), batch_size=4)
+
+    np.testing.assert_array_equal(inputs["a"], [0, 1, 2, 3])
+    np.testing.assert_array_equal(inputs["b"], [0, -1, -2, -3])
+    np.testing.assert_array_equal(targets, [1, 2, 3, 4])
+
+
+def test_columns_of_objects_become_arrays() -> None:
+    texts = np.array(["a", "bcd", "ef"], object)  # as tables give them
+    arrays = np.empty(3, object)
+    arrays[:] = [np.full(2, number, "float32") for number in range(3)]
+
+    for shuffle in (False, True):
+        batch = next(Stream({"text": texts, "x": arrays}, batch_size=3, shuffle=shuffle))
+
+        assert sorted(batch["text"].tolist()) == ["a", "bcd", "ef"]
+        assert batch["x"].dtype == "float32"
+        assert sorted(batch["x"][:, 1].tolist()) == [0, 1, 2]
+
+
+def test_a_source_with_a_dtype_may_draw_random_numbers() -> None:
+    class Typed(Noisy):
+        dtype = "float32"
+
+    np.testing.assert_array_equal(
+        next(Stream(Typed(4), batch_size=4)), next(Stream(Noisy(4), batch_size=4))
+    )
+
+
 def test_getitems_is_asked_for_a_whole_batch() -> None:
     class Fast(Numbered):
         asked: ClassVar[list[list[int]]] = []
@@ -388,13 +420,17 @@ def test_getitems_is_asked_for_a_whole_batch() -> None:
         (3, {}, r"must have __len__ and __getitem__, .* received a int"),
         ("text", {}, r"A text is no source of samples"),
         ([], {}, r"no samples"),
-        ((1, 2), {}, r"columns of a table, each an array, received tuple of \['int'\]"),
-        ((np.zeros(2), np.zeros(3)), {}, r"one length, received lengths \[2, 3\]"),
+        ((1, 2), {}, r"each a NumPy array, received tuple of \['int'\]"),
+        ((np.zeros(2), np.zeros(3)), {"batch_size": 1}, r"one length, received lengths \[2, 3\]"),
+        ((np.zeros(2), np.zeros(2)), {}, r"rows of a tuple are samples, .* batch_size=None"),
         (generated(3), {"shuffle": True}, r"shuffle_buffer\(samples, size\)"),
         (generated(3), {"workers": 2}, r"one reader only, received workers=2"),
         (Numbered(3), {"batch_size": 0}, r"received batch_size=0"),
+        (Numbered(3), {"batch_size": 4.0}, r"received batch_size=4.0"),
         (Numbered(3), {"seed": -1}, r"received seed=-1"),
+        (Numbered(3), {"seed": None}, r"received seed=None"),
         (Numbered(3), {"workers": -1}, r"received workers=-1"),
+        (Numbered(3), {"workers": 1.5}, r"received workers=1.5"),
     ],
 )
 def test_what_is_no_source_is_refused(source: Any, arguments: dict[str, Any], text: str) -> None:
@@ -407,6 +443,14 @@ def test_a_state_of_another_stream_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"batch_size=2, this one has batch_size=4"):
         stream.restore(Stream(Numbered(8), batch_size=2).state())
+    with pytest.raises(ValueError, match=r"samples=9, this one has samples=8"):
+        stream.restore(Stream(Numbered(9), batch_size=4).state())
+
+
+def test_a_position_is_json_whatever_kind_of_number_was_given() -> None:
+    stream = Stream(Numbered(8), batch_size=np.int64(4), seed=np.int64(1))
+
+    assert json.loads(json.dumps(stream.state())) == stream.state()
 
 
 def test_an_empty_generator_is_an_error() -> None:
@@ -417,6 +461,28 @@ def test_an_empty_generator_is_an_error() -> None:
 def test_samples_of_several_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"one shape, received \[\(2,\), \(3,\)\]. Pad them"):
         next(Stream([np.zeros(2), np.zeros(3)], batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        ([{"a": 1, "b": 2}, {"a": 1}], r"one structure, .* \['a', 'b'\] and a dict of \['a'\]"),
+        ([{"a": 1}, {"a": 1, "b": 2}], r"one structure, .* \['a', 'b'\] and a dict of \['a'\]"),
+        ([(1, 2), (1, 2, 3)], r"one structure, .* tuple of 2 and a tuple of 3"),
+        ([{"a": 1}, 1], r"one structure, received a dict of \['a'\] and int"),
+        ([[np.zeros(3), np.zeros(1)]] * 2, r"a list of one shape, .* go into a tuple"),
+        ([1, [2]], r"a list of one shape, received a list: \[1, \[2\]\]"),
+        ([(1, None)] * 2, r"received a NoneType: None"),
+    ],
+)
+def test_samples_that_make_no_batch_are_refused(samples: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        next(Stream(samples, batch_size=2))
+
+
+def test_a_function_that_yields_nothing_is_told_so() -> None:
+    with pytest.raises(ValueError, match=r"returned a NoneType. Does it `yield`\?"):
+        next(Stream(lambda: None))
 
 
 def test_random_numbers_outside_of_a_stream_are_refused() -> None:
