@@ -644,9 +644,10 @@ class Feed(DataAdapter):
 
     Relies on: `get_data_adapter` hands a `DataAdapter` through; every backend's trainer runs
     `EpochIterator._enumerate_iterator`, which calls `on_epoch_begin` before it asks for an iterator
-    and reads `_num_batches` after; a used-up iterator is warned about by `_interrupted_warning`;
-    on an accelerator JAX's trainer draws a batch ahead by `_one_batch_ahead_iterator`, which would
-    be lost when `fit` ends, so that here it draws none.
+    and reads `_num_batches` after; `fit` and `evaluate` keep the names of their arguments; a
+    used-up iterator is warned about by `_interrupted_warning`; on an accelerator JAX's trainer
+    draws a batch ahead by `_one_batch_ahead_iterator`, which would be lost when `fit` ends, so that
+    here it draws none.
     """
 
     batch_size = None
@@ -762,7 +763,20 @@ def _reader_on_stack() -> tuple[Any, str]:
     reader = frame.f_locals["self"]
     while frame is not None and frame.f_code.co_name not in _PURPOSES:
         frame = frame.f_back
-    return reader, _PURPOSES[frame.f_code.co_name] if frame else "read"
+    if frame is None:
+        return reader, "read"
+    _check_alone(frame.f_code.co_name, frame.f_locals)
+    return reader, _PURPOSES[frame.f_code.co_name]
+
+
+def _check_alone(method: str, arguments: dict[str, Any]) -> None:
+    """Keras says nothing of arguments that it leaves out where the data have an adapter."""
+    for name in ("y", "sample_weight", "class_weight"):
+        if arguments.get(name) is not None and method in ("fit", "evaluate"):
+            raise ValueError(
+                f"`{method}` was given `{name}` beside data that come in batches of their own, and "
+                "Keras would leave it out. Let a batch be (inputs, targets, sample_weights)."
+            )
 
 
 def _say_nothing() -> None:

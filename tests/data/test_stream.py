@@ -453,6 +453,15 @@ def test_a_position_is_json_whatever_kind_of_number_was_given() -> None:
     assert json.loads(json.dumps(stream.state())) == stream.state()
 
 
+def test_arguments_that_keras_would_leave_out_are_refused() -> None:
+    stream = Stream(Numbered(8), batch_size=4)
+
+    with pytest.raises(ValueError, match=r"`fit` was given `class_weight` beside data"):
+        counting_model().fit(stream, class_weight={0: 2.0}, verbose=0)
+    with pytest.raises(ValueError, match=r"`evaluate` was given `sample_weight` beside data"):
+        counting_model().evaluate(stream, sample_weight=np.ones(8), verbose=0)
+
+
 def test_an_empty_generator_is_an_error() -> None:
     with pytest.raises(ValueError, match="has no batches"):
         next(Stream(generated(0)))
