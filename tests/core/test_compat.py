@@ -1,6 +1,6 @@
 """Every private use of Keras, one test each: the name of the failing test names the use.
 
-When a Keras release breaks one of these, `kooler/core/compat.py` is the only file to change.
+When a Keras release breaks one of these, `kooler/core/compat/` is the only place to change.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from keras import ops
 
 from kooler.core import compat
 from kooler.core.batch import Data
+from kooler.core.compat import observers as lists
 from tests.conftest import BACKEND
 
 X = np.arange(12, dtype="float32").reshape(4, 3)
@@ -27,9 +28,9 @@ def small_model(**arguments: Any) -> keras.Model:
 
 @pytest.fixture
 def observers() -> Iterator[list[Any]]:
-    before = list(compat._compile_observers)
-    yield compat._compile_observers
-    compat._compile_observers[:] = before
+    before = list(lists._compile_observers)
+    yield lists._compile_observers
+    lists._compile_observers[:] = before
 
 
 def test_observe_compile(observers: list[Any]) -> None:
@@ -614,7 +615,7 @@ def test_add_metric() -> None:
 @pytest.mark.parametrize("built", [True, False])
 def test_observe_building(built: bool) -> None:
     shapes: list[Any] = []
-    observers = list(compat._building_observers)
+    observers = list(lists._building_observers)
     compat.observe_building(lambda model, inputs: shapes.append(inputs().shape[1:]))
     model = small_model() if built else keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -623,7 +624,7 @@ def test_observe_building(built: bool) -> None:
         model.evaluate(X, Y, verbose=0)
         model.train_on_batch(X, Y)
     finally:
-        compat._building_observers[:] = observers
+        lists._building_observers[:] = observers
 
     assert shapes == [(3,)] * 3
 
