@@ -194,7 +194,7 @@ class _Functions:
         state, tags = self._starting(source.shape[0], steps)
         stage = first_stage(state, tags, self.rules, steps, together=bool(noise))
         done, stage = self._advanced(stage, memory, steps, until, most, banned, limit, *noise)
-        read = [memory.layers] if memory.contains is None else [memory.layers, memory.contains]
+        read = [memory.layers] if memory.copyable is None else [memory.layers, memory.copyable]
         # only the structure is kept: the tensors of a trace must not outlive it
         self._nest = keras.tree.map_structure(lambda part: 0, [stage, *read])
         return [done, *keras.tree.flatten([stage, *read])]
@@ -202,8 +202,8 @@ class _Functions:
     def _gone_on(self, steps: int, until: Tensor, most: Tensor, *given: Tensor) -> list[Tensor]:
         """More steps of a search that has begun."""
         count = len(keras.tree.flatten(self._nest))
-        stage, layers, *contains = keras.tree.pack_sequence_as(self._nest, list(given[-count:]))
-        memory = Memory(layers, contains[0] if contains else None)
+        stage, layers, *copyable = keras.tree.pack_sequence_as(self._nest, list(given[-count:]))
+        memory = Memory(layers, copyable[0] if copyable else None)
         stage = grown(stage, steps)
         done, stage = self._advanced(stage, memory, steps, until, most, *given[:-count])
         return [done, *keras.tree.flatten(stage)]

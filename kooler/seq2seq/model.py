@@ -25,6 +25,7 @@ from kooler.seq2seq.ancestry import Ancestry, nobody_yet
 from kooler.seq2seq.input_replacement import replaced
 from kooler.seq2seq.model_checks import check_arguments, check_length
 from kooler.seq2seq.order import ORDERS, Layout, layout, visible
+from kooler.seq2seq.pointer import Pointer
 from kooler.seq2seq.r_drop import difference, doubled
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
 from kooler.seq2seq.sizes import POSITIONS, dimensions_of
@@ -43,7 +44,7 @@ class Memory(NamedTuple):
     """A batch of sources, ready to be decoded."""
 
     layers: Any  # what each decoder layer sees of the source; a nest of tensors
-    contains: Tensor | None  # float [B, 1, 1, V]: 1 where the source contains the token
+    copyable: Tensor | None  # float [B, 1, 1, V]: 1 where the source has the token; or its ids
 
 
 @keras.saving.register_keras_serializable("kooler")
@@ -63,6 +64,7 @@ class Seq2Seq(keras.Model):
         norm: "post" (layer normalisation after each part) or "pre".
         label_smoothing: ε, the share of the loss that is spread over all tokens.
         copy_prior: Whether the scores see which tokens the source contains.
+        pointer: Whether tokens are copied from where the model looks (see `pointer.py`).
         r_drop: α of R-Drop (see `r_drop.py`); 0 does without.
         order_sampling: "all": every target in every order, each step; "one": in one, drawn at
             random.
@@ -106,6 +108,7 @@ class Seq2Seq(keras.Model):
         norm: str = "post",
         label_smoothing: float = 0.1,
         copy_prior: bool = False,
+        pointer: bool = False,
         r_drop: float = 0.0,
         order_sampling: str = "all",
         input_replacement: float = 0.0,
@@ -128,6 +131,7 @@ class Seq2Seq(keras.Model):
             "norm": norm,
             "label_smoothing": label_smoothing,
             "copy_prior": copy_prior,
+            "pointer": pointer,
             "r_drop": r_drop,
             "order_sampling": order_sampling,
             "input_replacement": input_replacement,
@@ -147,6 +151,7 @@ class Seq2Seq(keras.Model):
         self.source_vocabulary_size = source_vocabulary_size
         self.vocabulary_size = target_vocabulary_size or source_vocabulary_size
         self.dimensions = dimensions_of(size, self._config)
+        self.pointer = Pointer(name="pointer") if pointer else None
         self._make_layers(dropout, norm)
         self.order_seed = keras.random.SeedGenerator(0)
         if input_replacement:
@@ -195,6 +200,8 @@ class Seq2Seq(keras.Model):
     def _build_layers(self) -> None:
         for layer in (*self.encoder, *self.decoder, *self.final_norms):
             layer.build((None, self.dimensions["width"]))
+        if self.pointer:
+            self.pointer.build(self.dimensions["width"])
 
     def _table(self, name: str, size: int) -> keras.Variable:
         width = self.dimensions["width"]
@@ -218,7 +225,7 @@ class Seq2Seq(keras.Model):
         for layer in self.encoder:
             x = layer.call(x, mask, training=training)
         x = self._final(x, "encoder")
-        return Memory([layer.source(x, mask) for layer in self.decoder], self._contains(source))
+        return Memory([layer.source(x, mask) for layer in self.decoder], self._copyable(source))
 
     def decode(
         self, streams: Layout, memory: Memory, training: bool = False
@@ -243,8 +250,8 @@ class Seq2Seq(keras.Model):
         for layer, source in zip(self.decoder, memory.layers, strict=True):
             x, weights = layer.call(x, mask, source, training=training)
             attention.append(weights)
-        x = self._final(x, "decoder")
-        return self._logits(ops.reshape(x, (*shape, x.shape[-1])), memory), attention
+        x = ops.reshape(self._final(x, "decoder"), (*shape, x.shape[-1]))
+        return self._logits(x, memory, attention[-1]), attention
 
     def _flat(self, field: Tensor) -> Tensor:
         """A field [B, R, L] of a layout as [B·R, L]."""
@@ -336,10 +343,10 @@ class Seq2Seq(keras.Model):
         x = ops.reshape(x, (streams, batch * rows * slots // streams, -1))
         written = []
         for layer, cache, source in zip(self.decoder, caches, memory.layers, strict=True):
-            x, cache = layer.step(x, cache, time * x.shape[1], seen, source)
+            x, cache, looks = layer.step(x, cache, time * x.shape[1], seen, source)
             written.append(cache)
-        x = self._final(x, "decoder")
-        return self._logits_of_step(ops.reshape(x, (batch, rows, slots, -1)), memory), written
+        x = ops.reshape(self._final(x, "decoder"), (batch, rows, slots, -1))
+        return self._logits_of_step(x, memory, looks), written
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """The losses of a batch.
@@ -449,26 +456,35 @@ class Seq2Seq(keras.Model):
             return x
         return self.final_norms[0 if name == "encoder" else 1].call(x)
 
-    def _logits(self, x: Tensor, memory: Memory) -> Tensor:
-        return self._allowed(ops.matmul(x, self._projection(x.dtype)), memory)
+    def _logits(self, x: Tensor, memory: Memory, looks: Tensor | None = None) -> Tensor:
+        """Of streams [B, R, L, D]; `looks` is the attention [B, H, R·L, S] for the pointer."""
+        return self._allowed(ops.matmul(x, self._projection(x.dtype)), x, memory, looks)
 
-    def _logits_of_step(self, x: Tensor, memory: Memory) -> Tensor:
+    def _logits_of_step(self, x: Tensor, memory: Memory, looks: Tensor) -> Tensor:
         """As `_logits`; few rows with more axes than two are slow on XLA's CPU."""
         logits = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), self._projection(x.dtype))
-        return self._allowed(ops.reshape(logits, (*ops.shape(x)[:-1], -1)), memory)
+        logits = ops.reshape(logits, (*ops.shape(x)[:-1], -1))
+        return self._allowed(logits, x, memory, looks)
 
     def _projection(self, dtype: Any) -> Tensor:
         return ops.transpose(ops.cast(self.embeddings, dtype))
 
-    def _allowed(self, logits: Tensor, memory: Memory) -> Tensor:
-        """Logits with the copy prior, and without the reserved ids."""
-        if memory.contains is not None:
-            prior = self.prior_scale * memory.contains + self.prior_shift
+    def _allowed(self, logits: Tensor, x: Tensor, memory: Memory, looks: Tensor | None) -> Tensor:
+        """Logits with the copy prior or the pointer, and without the reserved ids."""
+        if self.copy_prior:
+            prior = self.prior_scale * memory.copyable + self.prior_shift
             logits = (logits + ops.cast(prior, logits.dtype)) / 2
-        return logits + ops.cast(reserved_mask(self.vocabulary_size) * MASKED, logits.dtype)
+        reserved = ops.convert_to_tensor(reserved_mask(self.vocabulary_size) * MASKED)
+        logits = logits + ops.cast(reserved, logits.dtype)
+        if not self.pointer:
+            return logits
+        return self.pointer.call(logits, x, looks, memory.copyable) + reserved
 
-    def _contains(self, source: Tensor) -> Tensor | None:
-        """Which tokens a source contains, by one scatter into [B, V], without a one-hot."""
+    def _copyable(self, source: Tensor) -> Tensor | None:
+        """What the scores see of a source: for the pointer its ids, for the prior which tokens it
+        contains, by one scatter into [B, V], without a one-hot."""
+        if self.pointer:
+            return ops.cast(source, "int32")
         if not self.copy_prior:
             return None
         batch, length = ops.shape(source)

@@ -34,10 +34,17 @@ def check_arguments(config: dict[str, Any], architectures: tuple[str, ...]) -> N
         )
     for order in config["orders"]:
         check_order(order)
-    if config["copy_prior"] and config["target_vocabulary_size"] is not None:
+    for name in ("copy_prior", "pointer"):
+        if config[name] and config["target_vocabulary_size"] is not None:
+            raise ValueError(
+                f"`{name}` needs one vocabulary for source and target, received "
+                f"target_vocabulary_size={config['target_vocabulary_size']}. Leave it out to share."
+            )
+    if config["pointer"] and (config["copy_prior"] or config["architecture"] == "recurrent"):
         raise ValueError(
-            "`copy_prior` needs one vocabulary for source and target, received "
-            f"target_vocabulary_size={config['target_vocabulary_size']}. Leave it out to share."
+            "`pointer` takes the place of `copy_prior`, and needs the attention of a Transformer, "
+            f"received copy_prior={config['copy_prior']}, architecture={config['architecture']!r}. "
+            "Leave one of them out."
         )
     if config["r_drop"] < 0:
         raise ValueError(f"`r_drop` must be at least 0, received r_drop={config['r_drop']}.")

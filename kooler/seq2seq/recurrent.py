@@ -154,7 +154,7 @@ class RecurrentSeq2Seq(Seq2Seq):
             x = layer.call(self.dropout.call(x, training=training), lengths)
         seen = mask[:, None, None, :]
         read = Read(masked_max(x, mask), [part.source(x, seen) for part in self.directions])
-        return Memory(read, self._contains(source))
+        return Memory(read, self._copyable(source))
 
     def decode(
         self, streams: Layout, memory: Memory, training: bool = False

@@ -132,6 +132,11 @@ class Settings:
     copy_prior: bool = _setting(
         False, "Raise the scores of tokens that occur in the source, by learned amounts."
     )
+    pointer: bool = _setting(
+        False,
+        "Copy tokens of the source from where the model looks: what titles of texts need to be "
+        "learned soon.",
+    )
     order_sampling: str = _setting(
         "all",
         "Train every example in all orders at once, or in one that is drawn for it.",
@@ -338,6 +343,12 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.architecture == "recurrent":
         _check_recurrent(settings)
+    if settings.pointer and (settings.copy_prior or settings.architecture == "recurrent"):
+        raise ValueError(
+            "`pointer` takes the place of `copy_prior`, and needs the attention of a Transformer, "
+            f"received copy_prior={settings.copy_prior}, architecture={settings.architecture}. "
+            "Leave one of them out."
+        )
     if settings.r_drop and not settings.dropout:
         raise ValueError(
             f"`r_drop` compares two passes with different dropout, received "

@@ -190,9 +190,9 @@ class DecoderLayer(Block):
 
     def step(
         self, x: Tensor, cache: Cache, slot: Tensor, seen: Any, source: Source
-    ) -> tuple[Tensor, Cache]:
+    ) -> tuple[Tensor, Cache, Tensor]:
         """One step, of as many slots as `x` [B·R, Q, D] has, the first of them number `slot`; it
-        looks at the slots that are `seen`, a mask.
+        looks at the slots that are `seen`, a mask.  With its attention to the source.
         """
         query, key, value = self.project(x)
         start = (0, 0, slot, 0)
@@ -200,8 +200,8 @@ class DecoderLayer(Block):
             ops.slice_update(cache.keys, start, key), ops.slice_update(cache.values, start, value)
         )
         x = self.attend_to_self(x, query, cache.keys, cache.values, seen, False)
-        x, _ = self.attend_to_source(x, source, False)
-        return self.feed_forward(x, False), cache
+        x, weights = self.attend_to_source(x, source, False)
+        return self.feed_forward(x, False), cache, weights
 
 
 def layer_norm(name: str) -> keras.layers.LayerNormalization:
