@@ -76,6 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = 0
         self._skipped = 0  # batches of the first epoch that were trained on before
         self._begun: dict[str, Any] | None = None  # where the data stood as the epoch began
+        self._aside = 0  # batches that callbacks had taken by then
         self._data: dict[str, Any] | None = None  # where it stands
         self._metrics: list[np.ndarray] = []
         self._random: list[np.ndarray] = []  # both wait for `fit` to get to where they were saved
@@ -86,9 +87,10 @@ class Checkpoint(keras.callbacks.Callback):
 
         Args:
             model: A compiled and built model, made as the one that was saved.
-            stream: What `fit` will read, with `state()` and `restore(state)` such as
-                `kooler.data.Stream`; its position is saved from now on. Without one, only a
-                checkpoint from the end of an epoch can be continued.
+            stream: What `fit` will read; its position is saved from now on. A `kooler.data.Stream`,
+                or what has `num_batches`, `state()` with an "epoch" and a "position", counted in
+                batches, and `restore(state)`. Without one, only a checkpoint from the end of an
+                epoch can be continued.
             which: "latest", or "best" by the argument `best`.
 
         Returns:
@@ -99,6 +101,7 @@ class Checkpoint(keras.callbacks.Callback):
                 an epoch while there is no stream to go there.
         """
         _check_ready(model)
+        _check_stream(stream)
         self._stream = stream
         path = self._find(which)
         if path is None:
@@ -149,6 +152,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.directory.mkdir(parents=True, exist_ok=True)
             remove_parts(self.directory)
         self._scores = {path: read_facts(path)["score"] for path in moments_in(self.directory)}
+        self._check_newest()
         if self._every is not None:
             self._every.start(self.model)
 
@@ -158,6 +162,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = epoch
         self._skipped = self._skipped if resumed else 0
         self._begun = self._position_now()
+        self._aside = self._aside_now()
         variables = self.model.metrics_variables
         # TensorFlow makes them with the first batch: there they count the rest of the epoch.
         if resumed and len(variables) == len(self._metrics):
@@ -188,11 +193,15 @@ class Checkpoint(keras.callbacks.Callback):
     def _position_now(self) -> dict[str, Any] | None:
         return None if self._stream is None else dict(self._stream.state())
 
+    def _aside_now(self) -> int:
+        return getattr(self._stream, "taken_aside", 0)
+
     def _position_after(self, batches: int) -> dict[str, Any] | None:
         """Where the data stands for the training, however far it has been read ahead."""
         if self._begun is None:
             return None
-        epochs, position = 0, self._begun["position"] + batches
+        taken = batches + self._aside_now() - self._aside
+        epochs, position = 0, self._begun["position"] + taken
         length = getattr(self._stream, "num_batches", None)
         if length:
             epochs, position = divmod(position, length)
@@ -235,6 +244,15 @@ class Checkpoint(keras.callbacks.Callback):
                 path.unlink(missing_ok=True)
                 del self._scores[path]
 
+    def _check_newest(self) -> None:
+        newest, taken = max(self._scores, default=None), updates_taken(self.model)
+        if newest is not None and int(newest.stem) > taken:
+            raise ValueError(
+                f"`{newest}` is of update {int(newest.stem)}, and this training has taken {taken}: "
+                "what it saves would be older, and removed at once. Go on from the newest with "
+                "`restore`, or use another directory."
+            )
+
     def _check_position(self, path: Path, facts: dict[str, Any]) -> None:
         if facts["batch"] and (self._stream is None or facts["data"] is None):
             raise ValueError(
@@ -260,6 +278,15 @@ def _monitor_of(best: Any) -> tuple[str, str] | None:
 
 def _groups_of(model: Any) -> dict[str, list[Any]]:
     return {"model": list(model.variables), "optimizer": list(model.optimizer.variables)}
+
+
+def _check_stream(stream: Any) -> None:
+    if stream is not None and not (hasattr(stream, "state") and hasattr(stream, "restore")):
+        raise ValueError(
+            "`stream` must be a kooler.data.Stream, or have state() and restore(state) as it has; "
+            f"received a {type(stream).__name__}. Arrays can be wrapped: "
+            "Stream((x, y), batch_size=32)."
+        )
 
 
 def _check_ready(model: Any) -> None:

@@ -68,6 +68,7 @@ class Stream(Feed):
         self._lock = threading.RLock()
         self._epoch = 0
         self._position = 0
+        self._aside = 0
         self._rest: Iterator[Any] | None = None
         self._held: deque[Any] = deque()  # drawn, but not yet taken
         self._prefetch = prefetch
@@ -77,6 +78,11 @@ class Stream(Feed):
     def num_batches(self) -> int | None:
         """How many batches an epoch has; None for a generator."""
         return self._passes.length
+
+    @property
+    def taken_aside(self) -> int:
+        """How many batches `next` and loops have taken, beside those of `fit`."""
+        return self._aside
 
     def state(self) -> dict[str, Any]:
         """The position of training, as a dictionary that can be written as JSON."""
@@ -103,15 +109,14 @@ class Stream(Feed):
 
     def __next__(self) -> Any:
         """The next batch of training; after the last one of an epoch, the first of the next."""
-        return self._take(None)
+        batch = self._take(None)
+        self._aside += 1
+        return batch
 
     def __iter__(self) -> Iterator[Any]:
         """The batches that are left of the epoch of training; all of them at its beginning."""
-        with self._lock:
-            if self._ahead(1) == []:  # a generator shows only now that its epoch was over
-                self._go_to(self._epoch + 1, 0)
-            epoch = self._epoch
-        while (batch := self._take(epoch)) is not _END:
+        for batch in self._left():
+            self._aside += 1
             yield batch
 
     # What `Feed` asks for.
@@ -122,7 +127,7 @@ class Stream(Feed):
             return iter(self._ahead(1))
         send = sender() if self._prefetch else None
         if purpose == "train":
-            taken = _forever(self) if endless else iter(self)
+            taken = self._forever() if endless else self._left()
             return taken if send is None else self._sent(taken, send)
         batches = self._passes.batches(0, 0, shuffled=False)
         return batches if send is None else map(send, batches)
@@ -137,6 +142,18 @@ class Stream(Feed):
         return self._passes.examples() or self._ahead(2)
 
     # The position.
+
+    def _left(self) -> Iterator[Any]:
+        with self._lock:
+            if self._ahead(1) == []:  # a generator shows only now that its epoch was over
+                self._go_to(self._epoch + 1, 0)
+            epoch = self._epoch
+        while (batch := self._take(epoch)) is not _END:
+            yield batch
+
+    def _forever(self) -> Iterator[Any]:
+        while True:
+            yield self._take(None)
 
     def _take(self, epoch: int | None) -> Any:
         with self._lock:
@@ -198,11 +215,6 @@ class Stream(Feed):
         self._rest = None
         self._late = None
         self._held.clear()
-
-
-def _forever(stream: Stream) -> Iterator[Any]:
-    while True:
-        yield next(stream)
 
 
 def _passes(

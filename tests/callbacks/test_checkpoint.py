@@ -11,6 +11,7 @@ from keras import ops
 
 from kooler.callbacks import Checkpoint, Evaluate
 from kooler.callbacks.checkpoint_files import moments_in, read_facts
+from kooler.data import Stream
 from kooler.optimizers import EMA, Accumulate, Lookahead, WeightAverage
 
 X = np.random.default_rng(0).normal(size=(14, 3)).astype("float32")
@@ -143,6 +144,31 @@ def test_the_position_is_what_was_trained_on(tmp_path: Path) -> None:
     ]
 
 
+def test_a_batch_that_a_callback_takes_is_not_trained_on_after_resuming(tmp_path: Path) -> None:
+    class Take(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch in (0, 1):
+                next(stream)
+
+    stream = Stream((X, Y), batch_size=2)
+    checkpoint = Checkpoint(tmp_path, every=1)
+    model = model_with(ADAM(0.1))
+    start = checkpoint.restore(model, stream)
+    callbacks = [Take(), checkpoint, Kill(3)]
+    with pytest.raises(InterruptedError):
+        model.fit(stream, epochs=2, verbose=0, callbacks=callbacks, **start)
+
+    facts = read_facts(moments_in(tmp_path)[-1])
+    assert (facts["epoch"], facts["batch"], facts["data"]["position"]) == (1, 3, 5)
+
+
+def test_a_training_from_the_beginning_needs_a_directory_of_its_own(tmp_path: Path) -> None:
+    train(model_with(ADAM(0.1)), Checkpoint(tmp_path))
+
+    with pytest.raises(ValueError, match=r"is of update 14, and this training has taken 0"):
+        model_with(ADAM(0.1)).fit(X, Y, verbose=0, callbacks=[Checkpoint(tmp_path)])
+
+
 def test_the_newest_and_the_best_remain(tmp_path: Path) -> None:
     scores = iter([0.1, 0.9, 0.3, 0.4, 0.2])
     model = model_with(ADAM(0.1))
@@ -200,6 +226,8 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         Checkpoint(tmp_path).restore(model)
     with pytest.raises(ValueError, match="is of another optimizer: it has"):
         Checkpoint(tmp_path).restore(model_with(keras.optimizers.SGD(0.1)), Data())
+    with pytest.raises(ValueError, match=r"received a tuple. Arrays can be wrapped"):
+        Checkpoint(tmp_path).restore(model, (X, Y))
     with pytest.raises(ValueError, match="has a score"):
         Checkpoint(tmp_path).restore(model, Data(), which="best")
     with pytest.raises(ValueError, match="needs a compiled and built model"):
