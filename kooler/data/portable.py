@@ -2,7 +2,7 @@
 
 Pickle writes a `numpy.memmap` with all its bytes, so that each worker would be sent the whole file.
 Here it is written as the name of its file and opened again.  That goes for a map as it was opened;
-a slice of one is an array like any other.
+a slice of one is an array like any other, and so is a map whose changes do not reach the file.
 """
 
 import io
@@ -23,10 +23,13 @@ def dumps(value: Any) -> bytes:
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap) and value.filename:
-            return _open, (os.fspath(value.filename), value.dtype, value.offset, value.shape)
-        return NotImplemented
+        if not (isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)):
+            return NotImplemented
+        if not value.filename or value.mode == "c":
+            return NotImplemented
+        order = "C" if value.flags.c_contiguous else "F"
+        return _open, (os.fspath(value.filename), value.dtype, value.offset, value.shape, order)
 
 
-def _open(file: str, dtype: Any, offset: int, shape: tuple[int, ...]) -> Any:
-    return np.memmap(file, dtype, "r", offset, shape)
+def _open(file: str, dtype: Any, offset: int, shape: tuple[int, ...], order: Any) -> Any:
+    return np.memmap(file, dtype, "r", offset, shape, order)

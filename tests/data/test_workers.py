@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from kooler.data import Stream, parallel_map
+from kooler.data.portable import dumps
 from tests.data import sources
 
 PROJECT = Path(__file__).parents[2]
@@ -80,18 +82,25 @@ def test_a_source_may_use_processes_itself() -> None:
 
 
 def test_a_memory_map_is_opened_by_its_name(tmp_path: Path) -> None:
-    from kooler.data.portable import dumps
-
     np.save(tmp_path / "a.npy", np.arange(10_000).reshape(100, 100))
     opened = np.load(tmp_path / "a.npy", mmap_mode="r")
-
-    import pickle
 
     again = pickle.loads(dumps({"source": opened}))["source"]
 
     assert len(dumps(opened)) < 1000
     np.testing.assert_array_equal(again, opened)
     np.testing.assert_array_equal(pickle.loads(dumps(opened[3:5])), opened[3:5])
+
+
+def test_a_memory_map_is_read_as_it_lies(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3).T)  # column by column
+    opened = np.load(tmp_path / "a.npy", mmap_mode="r")
+    changed = np.load(tmp_path / "a.npy", mmap_mode="c")
+    changed[0, 0] = 7  # in memory only
+
+    assert not opened.flags.c_contiguous
+    np.testing.assert_array_equal(pickle.loads(dumps(opened)), opened)
+    np.testing.assert_array_equal(pickle.loads(dumps(changed)), changed)
 
 
 # What holds for threads as well.
