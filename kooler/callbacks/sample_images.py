@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from kooler.callbacks.averaged_weights import averaged_weights
+from kooler.callbacks.random_state import random_state, set_random_state
 from kooler.core import attach
 from kooler.core.atomic import replacing
 
@@ -77,7 +78,9 @@ class SampleImages(keras.callbacks.Callback):
         return [name for wrapper in wrappers for name in wrapper.alternatives()]
 
     def _write(self, name: str) -> None:
+        random = random_state()
         images = self.generator.predict(self._latent, batch_size=BATCH, verbose=0)
+        set_random_state(random)
         if keras.config.image_data_format() == "channels_first":
             images = np.moveaxis(images, 1, -1)
         self._signed |= bool(images.min() < 0)
