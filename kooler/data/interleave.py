@@ -156,10 +156,10 @@ def _turns_to_all(lengths: Sequence[int], weights: Sequence[float], random: Rand
     while start < len(turns):
         turns[start:] = np.searchsorted(_bounds(weights), draws[start:], side="right")
         ends = [_end(turns[start:], source, number) for source, number in enumerate(left)]
-        end, source = min((end, source) for source, end in enumerate(ends) if weights[source])
+        end = min(ends)
         counts = np.bincount(turns[start : start + end], minlength=len(left))
         left = [number - int(taken) for number, taken in zip(left, counts, strict=True)]
-        weights[source] = 0.0
+        weights[ends.index(end)] = 0.0
         start += end
     return turns
 
