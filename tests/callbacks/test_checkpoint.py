@@ -181,6 +181,22 @@ def test_the_newest_and_the_best_remain(tmp_path: Path) -> None:
     assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 4
 
 
+def test_no_number_is_never_the_best(tmp_path: Path) -> None:
+    model, checkpoint = model_with(ADAM(0.1)), Checkpoint(tmp_path, best="loss")
+    for score in (float("nan"), 0.5, float("nan")):
+        model.fit(X[:2], Y[:2], verbose=0)
+        checkpoint.save(model, score)
+
+    assert checkpoint._find("best") == moments_in(tmp_path)[1]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".00000003.npz.77").write_bytes(b"half")
+    train(model_with(ADAM(0.1)), Checkpoint(tmp_path))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000007.npz", "00000014.npz"]
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, model = Checkpoint(tmp_path, keep=1), model_with(ADAM(0.1))
     model.fit(X, Y, verbose=0, callbacks=[checkpoint])

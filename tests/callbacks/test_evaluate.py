@@ -9,6 +9,7 @@ from keras import ops
 
 from kooler.callbacks import Evaluate, averaged_weights
 from kooler.optimizers import EMA, Accumulate, WeightAverage
+from tests.conftest import BACKEND
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
 Y = X @ np.array([[1.0], [2.0], [-1.0]], "float32")
@@ -78,6 +79,19 @@ def test_training_is_the_same_with_and_without() -> None:
     assert (
         trained(callbacks=[own, measured]).history.history["loss"] == plain.history.history["loss"]
     )
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="only PyTorch's modules have a mode")
+def test_training_goes_on_in_its_mode() -> None:
+    class Mode(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            modes.append(self.model.training)
+
+    modes: list[bool] = []
+    own = Evaluate(lambda model: model.evaluate(X, Y, verbose=0), monitor="mine", every=1)
+    trained(callbacks=[own, Mode()])
+
+    assert modes == [True] * 16
 
 
 def test_it_ends_when_nothing_gets_better() -> None:

@@ -55,12 +55,16 @@ def test_a_batch_holds_at_most_so_many_tokens(lengths: list[int]) -> None:
 
 
 def test_length_and_padding_can_be_chosen() -> None:
-    samples = [{"a": np.zeros((2, 1)), "b": 7}, {"a": np.zeros((3, 1)), "b": 8}]
+    samples = [
+        {"a": np.zeros((2, 1)), "b": 7, "c": np.zeros(1)},
+        {"a": np.zeros((3, 1)), "b": 8, "c": np.ones(1)},
+    ]
 
     (batch,) = bucket_by_length(samples, [3], length=lambda one: len(one["a"]), padding=-1)
 
     assert batch["a"][..., 0].tolist() == [[0, 0, -1], [0, 0, 0]]
     assert batch["b"].tolist() == [7, 8]
+    assert batch["c"].tolist() == [[0], [1]]  # of another length than the sample
 
 
 def test_a_stream_feeds_them() -> None:

@@ -113,10 +113,10 @@ def test_on_an_accelerator_jax_loses_no_batch(monkeypatch: pytest.MonkeyPatch) -
 def test_torch_is_sent_what_it_has_a_type_for() -> None:
     import torch
 
-    batch = {"a": np.arange(3.0), "b": (np.array([1], "uint16"), np.array(["text"]))}
+    batch = {"a": np.arange(3.0)[::-1], "b": (np.array([1], "uint16"), np.array(["text"]))}
     sent = device.send_by_torch(batch, torch.device("cpu"))
 
-    assert sent["a"].tolist() == [0.0, 1.0, 2.0]
+    assert sent["a"].tolist() == [2.0, 1.0, 0.0]
     assert sent["b"][0] is batch["b"][0]
     assert sent["b"][1] is batch["b"][1]
 

@@ -256,6 +256,45 @@ def test_a_restored_stream_goes_on_with_the_same_batches(workers: int) -> None:
             np.testing.assert_array_equal(mine, theirs)
 
 
+def test_a_source_may_read_another_stream_and_draw_on() -> None:
+    class Nested(Noisy):
+        def __getitem__(self, index: int) -> Any:
+            first = random_generator().random()
+            next(Stream(Noisy(1), batch_size=1, seed=9))
+            return first, random_generator().random()
+
+    firsts, seconds = next(Stream(Nested(1), batch_size=1, seed=3))
+    expected = np.random.default_rng((3, 0, 0)).random(2).astype("float32")
+
+    assert [firsts[0], seconds[0]] == expected.tolist()
+
+
+def test_ctrl_c_while_a_batch_is_read_loses_nothing() -> None:
+    class Interrupted(Numbered):
+        calm = False
+
+        def __getitem__(self, index: int) -> Any:
+            if index == 1 and not self.calm:
+                self.calm = True
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    stream = Stream(Interrupted(3), batch_size=1)
+    next(stream)
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+
+    assert [numbers(batch) for batch in stream] == [[1], [2]]
+
+
+def test_after_closing_a_stream_goes_on_with_new_workers() -> None:
+    stream = Stream(Numbered(8), batch_size=1, workers=2, processes=False)
+    seen = numbers(next(stream))
+    stream.close()
+
+    assert seen + [number for batch in stream for number in numbers(batch)] == list(range(8))
+
+
 def test_a_restored_generator_goes_on_with_the_same_batches() -> None:
     def read() -> Iterator[Any]:
         for _ in range(5):
@@ -363,6 +402,18 @@ def test_an_arrow_table_is_read_by_row() -> None:
 
     np.testing.assert_array_equal(first["x"], [[1, 2], [3, 4]])
     np.testing.assert_array_equal(second["y"], np.array([2.5], "float32"))
+
+
+def test_a_batch_is_a_copy_and_keeps_the_type_of_arrays() -> None:
+    column = np.arange(4.0)
+
+    for source in (column, list(column.reshape(4, 1))):
+        for shuffle in (False, True):
+            batch = next(Stream(source, batch_size=2, shuffle=shuffle))
+            batch += 100
+
+            assert batch.dtype == "float64"
+    np.testing.assert_array_equal(column, np.arange(4.0))
 
 
 def test_columns_may_be_nested() -> None:
