@@ -63,6 +63,17 @@ def test_a_constant_is_the_training_without_it() -> None:
     assert moved(layer) == 6.0
 
 
+def test_a_second_fit_sets_it_again() -> None:
+    layer, callback = Scale(), HyperParameter("learning_rate", {0: 1.0})
+    model = keras.Sequential([keras.Input((1,)), layer])
+    model.compile(keras.optimizers.SGD(1.0))
+    for _ in range(2):
+        model.optimizer.learning_rate = 9.0
+        model.fit(X, batch_size=2, verbose=0, callbacks=[callback])
+
+    assert moved(layer) == 12.0
+
+
 def test_it_counts_updates_not_batches_and_sees_through_wrappers() -> None:
     optimizer = Accumulate(Lookahead(keras.optimizers.SGD(1.0), 100), 2)
     model, layer = trained("learning_rate", POINTS, optimizer)

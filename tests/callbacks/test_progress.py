@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from kooler.callbacks import Progress, progress
+from kooler.callbacks import Progress, progress, screens
+from kooler.callbacks.standing import Standing
 from kooler.optimizers import Accumulate
 
 X = np.ones((16, 3), "float32")
@@ -144,6 +145,22 @@ def test_after_an_exception_the_terminal_is_clean(
     assert len(errors) == 1
 
 
+def test_where_an_exception_is_caught_the_end_of_the_program_cleans(
+    terminal: TerminalStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_end: list[Any] = []
+    monkeypatch.setattr(screens.atexit, "register", at_end.append)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    screen = screens.screen_for(terminal)
+    screen.draw(Standing("train"))
+    out = sys.stdout  # what rich has put in its place
+
+    (close,) = at_end
+    close()
+
+    assert sys.stdout is not out
+
+
 def test_a_notebook_cell_is_replaced_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
 
@@ -205,10 +222,10 @@ def test_batches_may_end_out_of_order_and_after_validation_has_begun() -> None:
     for batch in range(3):
         bar.on_train_batch_begin(batch)
     bar.on_train_batch_end(1, {"loss": 2.0})
-    bar.on_train_batch_end(0, {"loss": 1.0})
     bar.on_test_begin()
     bar.on_test_batch_begin(0)
     bar.on_train_batch_end(2, {"loss": 3.0})
+    bar.on_train_batch_end(0, {"loss": 1.0})
     bar.on_test_batch_end(0, {"loss": 9.0})
     bar.on_test_end()
     bar.on_epoch_end(0)

@@ -114,6 +114,21 @@ def test_pixels_from_zero_on_are_taken_as_they_are(tmp_path: Path) -> None:
     assert np.abs(read_png(tmp_path / "epoch_0001.png") - made * 255).max() < 0.51
 
 
+def test_who_once_made_a_negative_pixel_has_grey_at_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = generator()
+    sampling = SampleImages(net, tmp_path, grid=(1, 1))
+    made = [np.full((1, *net.output_shape[1:]), value, "float32") for value in (-1.0, 0.0)]
+    monkeypatch.setattr(net, "predict", lambda *_, **__: made.pop(0))
+
+    sampling._write("first.png")
+    sampling._write("second.png")
+
+    assert (read_png(tmp_path / "first.png") == 0).all()
+    assert (read_png(tmp_path / "second.png") == 128).all()
+
+
 def test_what_makes_no_pictures_is_refused(tmp_path: Path) -> None:
     flat = keras.Sequential([keras.Input((4,)), layers.Dense(6)], name="flat")
     with pytest.raises(ValueError, match=r"'flat' makes \(None, 6\), and pictures are \[batch"):

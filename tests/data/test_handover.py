@@ -3,6 +3,8 @@
 import os
 import pickle
 import resource
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,31 @@ def test_what_nobody_fetches_is_given_back() -> None:
     handover.discard(BATCH)
 
     assert pieces.packed(BATCH).path == parcel.path
+
+
+def test_what_is_ready_after_nobody_asks_any_more_is_given_back(tmp_path: Path) -> None:
+    begun, leave = threading.Event(), threading.Event()
+    piece = tmp_path / "piece"
+    piece.write_bytes(b"\1")
+
+    def function(number: int) -> Any:
+        if number == 0:
+            return "first"
+        begun.set()
+        leave.wait(60)
+        return handover.Parcel(b"", [], str(piece))
+
+    results = Workers(function, 1, processes=False).map([0, 1])
+    assert next(results) == "first"
+    assert begun.wait(60)
+    results.close()
+    leave.set()
+
+    for _ in range(200):
+        if piece.read_bytes() == b"\0":
+            return
+        time.sleep(0.05)
+    pytest.fail("the piece is still lent")
 
 
 def test_of_pieces_that_nobody_reads_few_are_kept() -> None:

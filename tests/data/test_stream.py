@@ -256,6 +256,18 @@ def test_a_restored_stream_goes_on_with_the_same_batches(workers: int) -> None:
             np.testing.assert_array_equal(mine, theirs)
 
 
+def test_a_generator_draws_by_seed_epoch_and_number() -> None:
+    def read() -> Iterator[Any]:
+        for _ in range(2):
+            yield random_generator().random(1)
+
+    stream = Stream(read, seed=5)
+
+    for epoch in range(2):
+        expected = [np.random.default_rng((5, epoch, number)).random(1) for number in range(2)]
+        assert list(stream) == expected
+
+
 def test_a_source_may_read_another_stream_and_draw_on() -> None:
     class Nested(Noisy):
         def __getitem__(self, index: int) -> Any:

@@ -157,6 +157,19 @@ def test_an_exception_of_the_items_comes_after_their_results() -> None:
         next(results)
 
 
+def test_threads_end_though_their_exception_is_kept() -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(KeyError) as caught:
+        list(by_threads(sources.fails_at_three, range(9)))
+    started = set(threading.enumerate()) - before
+    for thread in started:
+        thread.join(5)
+
+    assert started
+    assert not any(thread.is_alive() for thread in started)
+    assert caught.tb
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_function_cannot_end_the_results_by_stop_iteration(workers: int) -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
