@@ -115,6 +115,17 @@ def test_a_killed_training_goes_on_to_the_same_bits(optimizer: str, tmp_path: Pa
     }
 
 
+@pytest.mark.compiles
+def test_between_two_epochs(tmp_path: Path) -> None:
+    whole, killed, resumed = (model_with(ADAM(0.1)) for _ in range(3))
+    train(whole, Checkpoint(tmp_path / "whole"))
+    with pytest.raises(InterruptedError):
+        train(killed, Checkpoint(tmp_path / "run"), Kill(0))
+    train(resumed, Checkpoint(tmp_path / "run"), seed=99)
+
+    assert_same(state(resumed), state(whole))
+
+
 def test_within_an_accumulation_window(tmp_path: Path) -> None:
     class Save(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

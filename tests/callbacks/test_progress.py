@@ -123,6 +123,7 @@ def test_bars_on_a_terminal(terminal: TerminalStream) -> None:
     assert re.search(r"validate +[━╸╺]+ +1/\?", written)  # how many is known from the second on
     assert re.search(r"validate +[━╸╺]+ +2/4", written)
     assert "epoch 2/2  train  batch 4/4" in written
+    assert "\x1b[2K" in terminal.getvalue().rpartition("━")[2]  # the last bar is taken away
 
 
 def test_after_an_exception_the_terminal_is_clean(
