@@ -13,6 +13,7 @@ from keras import ops
 
 from kooler.core import compat
 from kooler.core.batch import Data
+from kooler.core.compat import feed as feeding
 from kooler.core.compat import observers as lists
 from tests.conftest import BACKEND
 
@@ -708,7 +709,7 @@ def test_feed_hands_over_several_batches_as_one(monkeypatch: pytest.MonkeyPatch)
     def pairs(batches: Iterator[Any], size: int) -> Iterator[Any]:  # Keras 3.16 has one of its own
         return zip(*[batches] * size, strict=False)
 
-    monkeypatch.setattr(compat.data_adapter_utils, "super_batch_iterator", pairs, raising=False)
+    monkeypatch.setattr(feeding.data_adapter_utils, "super_batch_iterator", pairs, raising=False)
     feed = Asked()
 
     assert len(list(feed.get_jax_iterator())) == 3
