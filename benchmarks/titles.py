@@ -105,7 +105,7 @@ def main() -> None:
         name, part = place.split(":")
         test = spread(data_set(name, given.data) / f"{part}.tsv", 1000, parts / name)
         print(f"\n{place}")
-        print(table(measure(run, [test], beam_size=4).rows), flush=True)
+        print(table(measure(run, [test], beam_size=5).rows), flush=True)
 
 
 def spread(file: Path, count: int | None, folder: Path) -> Path:
