@@ -29,12 +29,13 @@ from kooler.models.gan_checks import check_players, latent_shape
 from kooler.models.gan_losses import player_losses
 from kooler.models.gan_tricks import Judge, trick_named
 from kooler.models.gradient_penalties import input_penalty
-from kooler.models.no_targets import refuse_weights
+from kooler.models.no_targets import without_targets
 from kooler.models.players import for_players, player_rates
 from kooler.steps.step_technique import check_count
 
 
 @keras.saving.register_keras_serializable("kooler")
+@without_targets
 class GAN(keras.Model):
     """Trains a generator and a discriminator, both in each step of `fit`.
 
@@ -192,16 +193,6 @@ class GAN(keras.Model):
         """Loads what `save_own_variables` wrote."""
         for index, variable in enumerate((self._steps, self._seeds.state)):
             variable.assign(store[str(index)])
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As every model's; weights of examples are refused, which Keras would drop."""
-        refuse_weights(self, kwargs)
-        return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As every model's; weights of examples are refused, which Keras would drop."""
-        refuse_weights(self, kwargs)
-        return super().evaluate(*args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model, whose optimizer has been arranged for both players already."""

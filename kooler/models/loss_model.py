@@ -23,12 +23,13 @@ from keras import ops
 
 from kooler.core.batch import Data, examples_in
 from kooler.core.types import Tensor
-from kooler.models.no_targets import refuse_weights
+from kooler.models.no_targets import without_targets
 
 LEGAL = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 @keras.saving.register_keras_serializable("kooler")
+@without_targets
 class LossModel(keras.Model):
     """A functional model that is trained on tensors of its own, without targets.
 
@@ -88,16 +89,6 @@ class LossModel(keras.Model):
                 "`LossModel(inputs, losses, metrics=…, loss_weights=…)`; `compile` takes none."
             )
         super().compile(optimizer, **kwargs)
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As every model's; weights of examples are refused, which Keras would drop."""
-        refuse_weights(self, kwargs)
-        return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As every model's; weights of examples are refused, which Keras would drop."""
-        refuse_weights(self, kwargs)
-        return super().evaluate(*args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was."""

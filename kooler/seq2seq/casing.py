@@ -46,8 +46,6 @@ def _forms(text: str) -> dict[str, str]:
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for found in _WORDS.finditer(text):
         word = found.group()
-        if len(word.lower()) != len(word):  # a letter that has no small form of its own
-            continue
         opens = _opens_a_sentence(text, found.start())
         plain = opens and not any(letter.isupper() for letter in word[1:])
         counts[word.lower()][word.lower() if plain else word] += 1

@@ -201,3 +201,11 @@ def test_weights_that_keras_would_drop_are_refused(argument: str) -> None:
         model.fit([X, Y], verbose=0, **{argument: np.ones(len(X))})
     with pytest.raises(ValueError, match="Make the weights an input"):
         model.evaluate([X, Y], verbose=0, **{argument: np.ones(len(X))})
+
+
+def test_weights_given_by_their_place_are_refused_as_well() -> None:
+    model, _ = regression()
+    model.compile("sgd")
+
+    with pytest.raises(ValueError, match="would drop `sample_weight`"):
+        model.evaluate([X, Y], None, None, 0, np.ones(len(X)))

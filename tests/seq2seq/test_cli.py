@@ -177,6 +177,22 @@ def test_a_place_that_takes_no_file_is_told_before_the_measuring(run, option, ca
     assert folder.endswith("run` cannot be written, it is a directory. Name a file in it.")
 
 
+@pytest.mark.parametrize("command", ["generate", "explain --text t"])
+def test_a_place_for_what_is_written_is_looked_at_first(run, command, capsys, monkeypatch):
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
+
+    refused = complaint(capsys, *command.split(), "--run", run.path, "--output", "/absent/file")
+
+    assert refused.startswith("`/absent/file` cannot be written (No such file or directory).")
+
+
+def test_a_folder_in_use_is_told_before_the_measuring(run, capsys, monkeypatch):
+    monkeypatch.setattr(backend, "choose_backend", unexpected)
+    export = ["export", "--run", run.path, "--test", "t.tsv", "--output", run.path]
+
+    assert "must be missing or an empty folder" in complaint(capsys, *export)
+
+
 def test_an_unknown_way_to_count_bleu_is_told_before_the_measuring(run, capsys, monkeypatch):
     monkeypatch.setattr(backend, "choose_backend", unexpected)
 
