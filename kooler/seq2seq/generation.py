@@ -8,6 +8,7 @@ them:
 Left-to-right, right-to-left and from both ends make different mistakes; a target that all of them
 find likely is rarely one (joint scoring of two directions: Liu et al., "Agreement on
 Target-bidirectional Neural Machine Translation", 2016, https://aclanthology.org/N16-1046).
+`rank_by="consensus"` takes the candidate that is most like the others instead (`consensus.py`).
 
 Sources are sorted by length and run in batches of few fixed shapes, each of which is compiled once.
 Where there are many batches, sentences that are done leave theirs (`compaction.py`): shapes that
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from kooler.seq2seq.consensus import by_consensus, shares
 from kooler.seq2seq.course import Course
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import (
@@ -28,7 +30,7 @@ from kooler.seq2seq.order import (
     tokens_per_step,
 )
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
-from kooler.seq2seq.rules import Rules, check_search, order_of
+from kooler.seq2seq.rules import Rules, check_ranking, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import POSSIBLE, steps_of
 from kooler.seq2seq.shapes import cached, id_lists, source_batches
@@ -63,6 +65,7 @@ def generate(
     seed: int = 0,
     early_stopping: bool = True,
     partners: str = "rank",
+    rank_by: str = "score",
     batch_size: int = 64,
     compact: bool | None = None,
 ) -> Generation:
@@ -89,6 +92,8 @@ def generate(
         partners: Whom a hypothesis sees where directions see each other: "rank", the one of its
             rank on the other side, or "all", every one of them, which averages over all pairs (of a
             recurrent model).
+        rank_by: Which candidates come first: "score", the likeliest, or "consensus", those that are
+            most like all others, weighted by their scores; samples count equally.
         batch_size: Sources run together.
         compact: Whether sources that are done leave their batch, which is faster and compiles more
             shapes; None does so from 16 batches on.
@@ -114,6 +119,7 @@ def generate(
         partners=partners,
     )
     check_search(rules, order, n_best, model.orders)
+    check_ranking(rank_by)
     _check_compact(compact, temperature)
     order = order_of(order)
     _check_partners(model, rules, order)
@@ -131,6 +137,8 @@ def generate(
         given: dict[str, Any] = {"banned": banned, "noise": noise, "compact": compact}
         written = hypotheses(model, batch, order, rules, **given)
         for index, best in zip(indices, written, strict=False):
+            if rank_by == "consensus":
+                best = _agreed(best, sampled=noise is not None)
             found[index] = best[:n_best]
     return _generation(found, n_best)
 
@@ -218,6 +226,14 @@ def _ranked(
         score = log_prob / (len(ids) + 1) ** rules.length_penalty
         hypotheses.append(Hypothesis(ids, score, log_prob, name))
     return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+
+
+def _agreed(found: list[Hypothesis], sampled: bool) -> list[Hypothesis]:
+    """Candidates, those most like all others first."""
+    if len(found) < 2:
+        return found
+    counted = shares([hypothesis.score for hypothesis in found], sampled)
+    return [found[place] for place in by_consensus([one.ids for one in found], counted)]
 
 
 def _searched(

@@ -14,6 +14,7 @@ PRESETS = {
     "standard": "l2r",
 }  # names of what an order is good for; "best" is one too
 PARTNERS = ("rank", "all")
+RANKINGS = ("score", "consensus")
 LARGEST_BEAM = 1000  # memory grows with its square in `mid`; titles stop getting better long before
 
 
@@ -68,6 +69,14 @@ def check_search(rules: Rules, order: str, n_best: int, orders: Sequence[str]) -
         )
     _check_lengths(rules)
     _check_sampling(rules)
+
+
+def check_ranking(rank_by: str) -> None:
+    """Raises ValueError for an unknown way to rank what was found."""
+    if rank_by not in RANKINGS:
+        raise ValueError(
+            f"`rank_by` must be one of {', '.join(RANKINGS)}, received rank_by={rank_by!r}."
+        )
 
 
 def _check_lengths(rules: Rules) -> None:

@@ -364,7 +364,7 @@ def test_generate_tells_what_was_cut(run, monkeypatch, capsys):
         (
             run.path,
             {"jsonl": False, "order": "best", "beam_size": 5, "n_best": 4, "length_penalty": 1.0}
-            | {"max_length": 5, "partners": "rank"},
+            | {"max_length": 5, "partners": "rank", "rank_by": "score"},
         )
     ]
 

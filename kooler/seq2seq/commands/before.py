@@ -21,9 +21,10 @@ def check_run(
     length_penalty: float,
     max_length: int | None,
     partners: str = "rank",
+    rank_by: str = "score",
 ) -> None:
     """A look at the run and at the options before Keras starts: what is wrong is told at once."""
-    from kooler.seq2seq.rules import Rules, check_search
+    from kooler.seq2seq.rules import Rules, check_ranking, check_search
     from kooler.seq2seq.run_directory import RunDirectory
 
     directory = RunDirectory(run)
@@ -32,6 +33,7 @@ def check_run(
     settings = directory.settings()
     longest = settings.target_length if max_length is None else max_length
     rules = Rules(beam_size, longest, length_penalty=length_penalty, partners=partners)
+    check_ranking(rank_by)
     for order in chosen:
         check_search(rules, order, n_best, settings.orders)
 

@@ -8,7 +8,14 @@ import typer
 
 from kooler.seq2seq.commands.before import check_run, start_keras
 from kooler.seq2seq.commands.ending import checked_stdout, say, stopped
-from kooler.seq2seq.commands.options import BeamSize, LengthPenalty, MaxLength, Partners, Run
+from kooler.seq2seq.commands.options import (
+    BeamSize,
+    LengthPenalty,
+    MaxLength,
+    Partners,
+    RankBy,
+    Run,
+)
 
 
 def evaluate(
@@ -28,6 +35,7 @@ def evaluate(
     length_penalty: LengthPenalty = 1.0,
     max_length: MaxLength = None,
     partners: Partners = "rank",
+    rank_by: RankBy = "score",
     output: Annotated[
         Path | None,
         typer.Option(help="Write the titles of the last order measured here.", metavar="FILE"),
@@ -67,6 +75,7 @@ def evaluate(
         "length_penalty": length_penalty,
         "max_length": max_length,
         "partners": partners,
+        "rank_by": rank_by,
     }
     check_run(run, order or ["best"], **options)
     check_bleu_tokenizer(tokenize)

@@ -8,7 +8,15 @@ import typer
 
 from kooler.seq2seq.commands.before import check_run, start_keras
 from kooler.seq2seq.commands.ending import say, stopped, target_of
-from kooler.seq2seq.commands.options import BeamSize, LengthPenalty, MaxLength, Order, Partners, Run
+from kooler.seq2seq.commands.options import (
+    BeamSize,
+    LengthPenalty,
+    MaxLength,
+    Order,
+    Partners,
+    RankBy,
+    Run,
+)
 
 
 def generate(
@@ -22,6 +30,7 @@ def generate(
     length_penalty: LengthPenalty = 1.0,
     max_length: MaxLength = None,
     partners: Partners = "rank",
+    rank_by: RankBy = "score",
     jsonl: Annotated[
         bool,
         typer.Option("--jsonl", help="Write one JSON object a text, with scores and orders."),
@@ -63,6 +72,7 @@ def generate(
         "length_penalty": length_penalty,
         "max_length": max_length,
         "partners": partners,
+        "rank_by": rank_by,
     }
     check_run(run, [order], n_best, **options)
     source = read_texts(texts) if texts else sys.stdin

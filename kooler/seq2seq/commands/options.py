@@ -28,6 +28,14 @@ MaxLength = Annotated[
     int | None,
     typer.Option(help="Longest title in tokens; as in training if not given.", metavar="COUNT"),
 ]
+RankBy = Annotated[
+    str,
+    typer.Option(
+        help="Which candidate is taken: the likeliest by its score, or the one most like all "
+        "others (consensus).",
+        metavar="score|consensus",
+    ),
+]
 Partners = Annotated[
     str,
     typer.Option(
