@@ -26,14 +26,14 @@ def export_ctranslate2(model: Seq2Seq, directory: str | Path, *, order: str = "l
     """Writes `model` for `ctranslate2.Translator(directory)`.
 
     Args:
-        model: A trained model without copy prior or pointer.
+        model: A trained model without copy prior, pointer or neighbours.
         directory: Where to write; made if missing.
         order: "l2r" or "r2l".
 
     Raises:
         ImportError: If CTranslate2 is not installed.
-        ValueError: For `order="mid"`, a copy prior, a pointer, and recurrent models, which
-            CTranslate2 cannot run.
+        ValueError: For `order="mid"`, a copy prior, a pointer, neighbours, and recurrent models,
+            which CTranslate2 cannot run.
     """
     if model.architecture != "transformer":
         raise ValueError(
@@ -41,11 +41,11 @@ def export_ctranslate2(model: Seq2Seq, directory: str | Path, *, order: str = "l
             f"architecture={model.architecture!r}. Train one with architecture='transformer'."
         )
     check_order(order, tuple(name for name in model.orders if name != "mid"))
-    if model.copy_prior or model.pointer:
+    unknown = [name for name in ("copy_prior", "pointer", "neighbours") if getattr(model, name)]
+    if unknown:
         raise ValueError(
-            "CTranslate2 cannot score with a copy prior or a pointer, received a model with "
-            f"copy_prior={model.copy_prior}, pointer={model.pointer is not None}. "
-            "Train one without."
+            "CTranslate2 knows no copy prior, no pointer and no neighbours, received a model with "
+            f"{' and '.join(unknown)}. Train one without."
         )
     specification = _specification(model, order)
     specification.register_source_vocabulary(_names(model.source_vocabulary_size))

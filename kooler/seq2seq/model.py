@@ -24,6 +24,7 @@ from kooler.core.types import Tensor
 from kooler.seq2seq.ancestry import Ancestry, nobody_yet
 from kooler.seq2seq.input_replacement import replaced
 from kooler.seq2seq.model_checks import check_arguments, check_length
+from kooler.seq2seq.neighbours import Neighbours
 from kooler.seq2seq.order import ORDERS, Layout, layout, visible
 from kooler.seq2seq.pointer import Pointer
 from kooler.seq2seq.r_drop import difference, doubled
@@ -65,6 +66,8 @@ class Seq2Seq(keras.Model):
         label_smoothing: ε, the share of the loss that is spread over all tokens.
         copy_prior: Whether the scores see which tokens the source contains.
         pointer: Whether tokens are copied from where the model looks (see `pointer.py`).
+        neighbours: Whether each token of the source is read together with those beside it (see
+            `neighbours.py`).
         r_drop: α of R-Drop (see `r_drop.py`); 0 does without.
         order_sampling: "all": every target in every order, each step; "one": in one, drawn at
             random.
@@ -109,6 +112,7 @@ class Seq2Seq(keras.Model):
         label_smoothing: float = 0.1,
         copy_prior: bool = False,
         pointer: bool = False,
+        neighbours: bool = False,
         r_drop: float = 0.0,
         order_sampling: str = "all",
         input_replacement: float = 0.0,
@@ -132,6 +136,7 @@ class Seq2Seq(keras.Model):
             "label_smoothing": label_smoothing,
             "copy_prior": copy_prior,
             "pointer": pointer,
+            "neighbours": neighbours,
             "r_drop": r_drop,
             "order_sampling": order_sampling,
             "input_replacement": input_replacement,
@@ -152,6 +157,7 @@ class Seq2Seq(keras.Model):
         self.vocabulary_size = target_vocabulary_size or source_vocabulary_size
         self.dimensions = dimensions_of(size, self._config)
         self.pointer = Pointer(name="pointer") if pointer else None
+        self.neighbours = Neighbours(name="neighbours") if neighbours else None
         self._make_layers(dropout, norm)
         self.order_seed = keras.random.SeedGenerator(0)
         if input_replacement:
@@ -202,6 +208,8 @@ class Seq2Seq(keras.Model):
             layer.build((None, self.dimensions["width"]))
         if self.pointer:
             self.pointer.build(self.dimensions["width"])
+        if self.neighbours:
+            self.neighbours.build(self.dimensions["width"])
 
     def _table(self, name: str, size: int) -> keras.Variable:
         width = self.dimensions["width"]
@@ -218,8 +226,11 @@ class Seq2Seq(keras.Model):
         check_length("source", source.shape[1])
         # An empty source shows one padding token, so that its result does not depend on the others.
         first = ops.equal(ops.arange(ops.shape(source)[1]), 0)
-        mask = ops.logical_or(ops.not_equal(source, PAD), first)[:, None, None, :]
+        filled = ops.not_equal(source, PAD)
+        mask = ops.logical_or(filled, first)[:, None, None, :]
         x = self._embedded(self.source_embeddings, source)
+        if self.neighbours:
+            x = self.neighbours.call(x, filled)
         x = x + self._position(ops.arange(ops.shape(source)[1], dtype="int32"), x.dtype)
         x = self.dropout.call(x, training=training)
         for layer in self.encoder:

@@ -46,6 +46,11 @@ def check_arguments(config: dict[str, Any], architectures: tuple[str, ...]) -> N
             f"received copy_prior={config['copy_prior']}, architecture={config['architecture']!r}. "
             "Leave one of them out."
         )
+    if config["neighbours"] and config["architecture"] == "recurrent":
+        raise ValueError(
+            "`neighbours` is for Transformers, received architecture='recurrent': an LSTM reads "
+            "each token after its neighbour. Leave it out."
+        )
     if config["r_drop"] < 0:
         raise ValueError(f"`r_drop` must be at least 0, received r_drop={config['r_drop']}.")
     if not 0 <= config["input_replacement"] < 1:

@@ -16,7 +16,8 @@ from kooler.seq2seq.synchronous import SynchronousBidirectional
 # the settings that are arguments of the network under the same name
 NETWORK = (
     *("size", "layers", "width", "heads", "feedforward", "norm"),
-    *("dropout", "label_smoothing", "copy_prior", "pointer", "r_drop", "input_replacement"),
+    *("dropout", "label_smoothing", "copy_prior", "pointer", "neighbours", "r_drop"),
+    "input_replacement",
 )
 ONE_STREAM = ("orders", "order_sampling")
 RECURRENT = (*ONE_STREAM, "architecture", "leaky")

@@ -137,6 +137,10 @@ class Settings:
         "Copy tokens of the source from where the model looks: what titles of texts need to be "
         "learned soon.",
     )
+    neighbours: bool = _setting(
+        False,
+        "Read each token of the source together with those beside it: copying is learned sooner.",
+    )
     order_sampling: str = _setting(
         "all",
         "Train every example in all orders at once, or in one that is drawn for it.",
@@ -348,6 +352,11 @@ def _check_together(settings: Settings) -> None:
             "`pointer` takes the place of `copy_prior`, and needs the attention of a Transformer, "
             f"received copy_prior={settings.copy_prior}, architecture={settings.architecture}. "
             "Leave one of them out."
+        )
+    if settings.neighbours and settings.architecture == "recurrent":
+        raise ValueError(
+            "`neighbours` is for Transformers, received architecture=recurrent: an LSTM reads "
+            "each token after its neighbour. Leave it out."
         )
     if settings.r_drop and not settings.dropout:
         raise ValueError(

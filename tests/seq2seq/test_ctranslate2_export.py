@@ -71,5 +71,5 @@ def test_a_given_target_has_the_same_log_probability_in_ctranslate2(tmp_path):
 def test_what_ctranslate2_cannot_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`order` must be one of l2r, r2l, received order='mid'"):
         export_ctranslate2(small_model(12, orders=ORDERS), tmp_path, order="mid")
-    with pytest.raises(ValueError, match="CTranslate2 cannot score with a copy prior"):
+    with pytest.raises(ValueError, match="CTranslate2 knows no copy prior, no pointer"):
         export_ctranslate2(small_model(12, copy_prior=True), tmp_path)

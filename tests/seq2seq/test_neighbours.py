@@ -1,0 +1,115 @@
+"""Tokens read with their neighbours: the equation, what padding may not do, and what it is for."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kooler.seq2seq import Seq2Seq, generate, score
+from kooler.seq2seq.ctranslate2_export import export_ctranslate2
+from kooler.seq2seq.neighbours import Neighbours
+from kooler.seq2seq.order import ORDERS
+from kooler.seq2seq.reserved_ids import PAD
+from kooler.seq2seq.settings import Settings
+from tests.seq2seq.small_model import small_model
+
+SOURCE = np.array([[6, 7, 8, 9], [10, 6, 0, 0]], "int32")
+TARGETS = [[7, 8], [6]]
+
+
+def test_each_token_takes_from_both_sides():
+    random = np.random.default_rng(0)
+    x, filled = (
+        random.standard_normal((2, 5, 4)),
+        np.array([[True] * 5, [True, True, False] * 1 + [False] * 2]),
+    )
+    layer = Neighbours()
+    layer.build(4)
+    (weights,) = layer.variables
+    before, own, after = ops.convert_to_numpy(weights).astype("float64")
+
+    expected = x.copy()
+    for row, i in np.ndindex(2, 5):
+        for place, matrix in ((i - 1, before), (i, own), (i + 1, after)):
+            if 0 <= place < 5 and filled[row, place]:
+                expected[row, i] += x[row, place] @ matrix
+
+    found = layer.call(ops.convert_to_tensor(x.astype("float32")), ops.convert_to_tensor(filled))
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_padding_changes_nothing(order):
+    model = small_model(12, neighbours=True, layers=1)
+
+    alone = score(model, [[10, 6]], [[6]], order=order)
+    padded = score(model, [[10, 6], [6, 7, 8, 9, 10, 11]], [[6], [6, 7, 8]], order=order)
+
+    np.testing.assert_allclose(padded[:1], alone, rtol=0, atol=2e-5)
+
+
+def test_a_place_sees_its_neighbours_and_no_further():
+    layer = Neighbours()
+    layer.build(4)
+    x = np.random.default_rng(0).standard_normal((1, 6, 4)).astype("float32")
+    changed = x.copy()
+    changed[0, 2] += 1
+    filled = np.ones((1, 6), bool)
+
+    before, after = (ops.convert_to_numpy(layer.call(part, filled)) for part in (x, changed))
+
+    moved = np.abs(after - before).max(axis=-1)[0] > 1e-6
+    assert moved.tolist() == [False, True, True, True, False, False]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.compiles
+def test_a_search_finds_what_scoring_says(order):
+    model = small_model(12, neighbours=True, pointer=True, layers=1)
+
+    found = generate(model, SOURCE, order=order, beam_size=3, max_length=4)
+
+    ids = [row[row != PAD].tolist() for row in found.ids[:, 0]]
+    np.testing.assert_allclose(
+        found.log_probs[:, 0], score(model, SOURCE, ids, order=order), rtol=1e-4
+    )
+
+
+@pytest.mark.compiles
+def test_going_on_with_a_copy_is_learned_sooner():
+    random = np.random.default_rng(0)
+    source = random.permuted(np.tile(np.arange(6, 40), (128, 1)), axis=1)[:, :10].astype("int32")
+    first = random.integers(0, 7, 128)
+    target = source[np.arange(128)[:, None], first[:, None] + np.arange(4)]  # four in a row
+    losses = {}
+    for neighbours in (True, False):
+        keras.utils.set_random_seed(0)
+        model = small_model(
+            40, layers=1, orders=("l2r",), pointer=True, neighbours=neighbours, label_smoothing=0.0
+        )
+        model.compile(keras.optimizers.Adam(1e-2))
+        history = model.fit(
+            {"source": source, "target": target}, batch_size=16, epochs=12, verbose=0
+        )
+        losses[neighbours] = history.history["loss"][-1]
+
+    print(losses)
+    assert losses[True] < losses[False] - 0.3
+
+
+def test_a_model_without_is_what_it_was():
+    plain, other = (small_model(12, layers=1, neighbours=one) for one in (False, True))
+
+    assert {v.path for v in other.variables} - {v.path for v in plain.variables}
+    assert len(other.variables) == len(plain.variables) + 1
+    assert Seq2Seq.from_config(other.get_config()).neighbours is not None
+    assert plain.neighbours is None
+
+
+def test_what_does_not_go_together(tmp_path):
+    with pytest.raises(ValueError, match="`neighbours` is for Transformers, received"):
+        Settings(neighbours=True, architecture="recurrent")
+    with pytest.raises(ValueError, match="`neighbours` is for Transformers, received"):
+        Seq2Seq(12, neighbours=True, architecture="recurrent")
+    with pytest.raises(ValueError, match="received a model with pointer and neighbours"):
+        export_ctranslate2(small_model(12, pointer=True, neighbours=True), tmp_path)
