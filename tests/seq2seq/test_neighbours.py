@@ -14,14 +14,13 @@ from kooler.seq2seq.settings import Settings
 from tests.seq2seq.small_model import small_model
 
 SOURCE = np.array([[6, 7, 8, 9], [10, 6, 0, 0]], "int32")
-TARGETS = [[7, 8], [6]]
 
 
 def test_each_token_takes_from_both_sides():
     random = np.random.default_rng(0)
     x, filled = (
         random.standard_normal((2, 5, 4)),
-        np.array([[True] * 5, [True, True, False] * 1 + [False] * 2]),
+        np.arange(5) < [[5], [2]],
     )
     layer = Neighbours()
     layer.build(4)
@@ -38,14 +37,16 @@ def test_each_token_takes_from_both_sides():
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_padding_changes_nothing(order):
+def test_padding_changes_nothing():
     model = small_model(12, neighbours=True, layers=1)
+    target = np.array([[6, 7]], "int32")
 
-    alone = score(model, [[10, 6]], [[6]], order=order)
-    padded = score(model, [[10, 6], [6, 7, 8, 9, 10, 11]], [[6], [6, 7, 8]], order=order)
+    alone, padded = (
+        ops.convert_to_numpy(model.call({"source": np.array([source]), "target": target})["nll"])
+        for source in ([10, 6], [10, 6, 0, 0, 0])
+    )
 
-    np.testing.assert_allclose(padded[:1], alone, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(padded, alone, rtol=0, atol=2e-5)
 
 
 def test_a_place_sees_its_neighbours_and_no_further():
@@ -56,7 +57,10 @@ def test_a_place_sees_its_neighbours_and_no_further():
     changed[0, 2] += 1
     filled = np.ones((1, 6), bool)
 
-    before, after = (ops.convert_to_numpy(layer.call(part, filled)) for part in (x, changed))
+    before, after = (
+        ops.convert_to_numpy(layer.call(ops.convert_to_tensor(part), filled))
+        for part in (x, changed)
+    )
 
     moved = np.abs(after - before).max(axis=-1)[0] > 1e-6
     assert moved.tolist() == [False, True, True, True, False, False]
@@ -78,23 +82,20 @@ def test_a_search_finds_what_scoring_says(order):
 @pytest.mark.compiles
 def test_going_on_with_a_copy_is_learned_sooner():
     random = np.random.default_rng(0)
-    source = random.permuted(np.tile(np.arange(6, 40), (128, 1)), axis=1)[:, :10].astype("int32")
-    first = random.integers(0, 7, 128)
-    target = source[np.arange(128)[:, None], first[:, None] + np.arange(4)]  # four in a row
+    source = random.permuted(np.tile(np.arange(6, 20), (512, 1)), axis=1)[:, :10].astype("int32")
+    first = random.integers(0, 7, 512)
+    target = source[np.arange(512)[:, None], first[:, None] + np.arange(4)]  # four in a row
     losses = {}
     for neighbours in (True, False):
         keras.utils.set_random_seed(0)
-        model = small_model(
-            40, layers=1, orders=("l2r",), pointer=True, neighbours=neighbours, label_smoothing=0.0
-        )
-        model.compile(keras.optimizers.Adam(1e-2))
-        history = model.fit(
-            {"source": source, "target": target}, batch_size=16, epochs=12, verbose=0
-        )
+        settings = {"orders": ("l2r",), "width": 32, "pointer": True, "label_smoothing": 0.0}
+        model = small_model(20, layers=1, neighbours=neighbours, **settings)
+        model.compile(keras.optimizers.Adam(5e-3))
+        data = {"source": source, "target": target}
+        history = model.fit(data, batch_size=16, epochs=8, verbose=0)
         losses[neighbours] = history.history["loss"][-1]
 
-    print(losses)
-    assert losses[True] < losses[False] - 0.3
+    assert losses[True] < losses[False] - 0.5
 
 
 def test_a_model_without_is_what_it_was():
