@@ -31,6 +31,7 @@ def kooler_engine(model: Seq2Seq, max_length: int) -> Engine:
             beam_size=beam_size,
             batch_size=batch_size,
             max_length=max_length,
+            early_stopping=True,  # as the others
             compact=True,  # however few sentences; the shapes are compiled before the race
         )
         return [ids[ids != PAD].tolist() for ids in written.ids[:, 0]]

@@ -24,7 +24,7 @@ from kooler.seq2seq.writer import Writer
 
 PAIRS = {"train": 20_000, "dev": 200, "test": 500}
 SHOWN = 3  # briefs
-SETTINGS: dict[str, Any] = {  # small batches: many updates are what teaches it to copy names
+SETTINGS: dict[str, Any] = {  # small batches: many updates are what teaches it
     "layers": 2,
     "width": 128,
     "heads": 4,
@@ -35,14 +35,16 @@ SETTINGS: dict[str, Any] = {  # small batches: many updates are what teaches it 
     "vocabulary_size": 1000,
     "source_length": 128,
     "target_length": 48,
+    "pointer": True,
+    "neighbours": True,
     "batch_tokens": 1024,
     "maximum_shapes": 2,
     "learning_rate": 2e-3,
     "warmup": 200,
     "schedule": "cosine",
-    "updates": 1800,
-    "evaluate_every": 300,
-    "checkpoint_every": 300,
+    "updates": 1000,
+    "evaluate_every": 200,
+    "checkpoint_every": 250,
     "average": 1,
     "patience": 0,
 }

@@ -63,7 +63,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
-    early_stopping: bool = True,
+    early_stopping: bool | str = "best",
     partners: str = "rank",
     rank_by: str = "score",
     batch_size: int = 64,
@@ -88,7 +88,9 @@ def generate(
         top_k: Sample among the k most probable tokens only.
         top_p: Sample among the most probable tokens that together reach this probability.
         seed: Of the samples; those of a source depend on it and on the source's index only.
-        early_stopping: Stop at `beam_size` finished hypotheses; False goes on until none can enter.
+        early_stopping: "best" stops when `beam_size` hypotheses have finished and none that is open
+            is more probable than they are; True when they have finished, as fairseq and CTranslate2
+            do, which can lose what the model is surest of; False when none can enter any more.
         partners: Whom a hypothesis sees where directions see each other: "rank", the one of its
             rank on the other side, or "all", every one of them, which averages over all pairs (of a
             recurrent model).

@@ -15,6 +15,7 @@ PRESETS = {
 }  # names of what an order is good for; "best" is one too
 PARTNERS = ("rank", "all")
 RANKINGS = ("score", "consensus")
+STOPS = ("best", True, False)
 LARGEST_BEAM = 1000  # memory grows with its square in `mid`; titles stop getting better long before
 
 
@@ -25,7 +26,7 @@ class Rules(NamedTuple):
     max_length: int = 64
     min_length: int = 0
     length_penalty: float = 1.0
-    early_stopping: bool = True
+    early_stopping: bool | str = "best"
     temperature: float | None = None  # sampling, if set
     top_k: int | None = None
     top_p: float | None = None
@@ -66,6 +67,11 @@ def check_search(rules: Rules, order: str, n_best: int, orders: Sequence[str]) -
         raise ValueError(
             f"`partners` must be one of {', '.join(PARTNERS)}, received "
             f"partners={rules.partners!r}."
+        )
+    if rules.early_stopping not in STOPS:
+        raise ValueError(
+            "`early_stopping` must be 'best', True or False, received "
+            f"early_stopping={rules.early_stopping!r}."
         )
     _check_lengths(rules)
     _check_sampling(rules)

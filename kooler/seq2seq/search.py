@@ -16,8 +16,14 @@ the pool if it ranks among the K best of all continuations.  The pool is ordered
 
     score  =  log p(y) / length(y)^α,
 
-the length counting EOS, as in fairseq and CTranslate2.  A sentence is done once K hypotheses have
-finished, or, with `early_stopping=False`, once no open hypothesis can still enter its pool.
+the length counting EOS, as in fairseq and CTranslate2.  `early_stopping` says when a sentence is
+done.  A model that is sure of one hypothesis fills the other places of its beam with what nobody
+means; that may end at once, and K of it may have finished before the one that is meant.
+
+    "best"   K have finished, and no open one is more probable than the most probable of them
+    True     K have finished, as in fairseq and CTranslate2
+    False    no open one can still enter the pool
+
 Everything has a fixed shape, a done sentence is frozen, and every result is complete: where the
 length limit is reached, EOS is the only continuation left.
 """
@@ -401,8 +407,11 @@ def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
     best_open = ops.max(beam.log_probs, axis=1)
     exhausted = best_open < POSSIBLE
     beam_size = beam.log_probs.shape[1]
+    enough = pool.count >= beam_size
+    if rules.early_stopping == "best":
+        return exhausted | (enough & (ops.max(pool.log_probs, axis=1) >= best_open))
     if rules.early_stopping:
-        return exhausted | (pool.count >= beam_size)
+        return exhausted | enough
     longest = ops.cast(rules.max_length + 1, "float32")
     reachable = best_open / longest**rules.length_penalty
     return exhausted | (pool.scores[:, -1] >= reachable)

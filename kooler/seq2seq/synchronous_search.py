@@ -9,8 +9,8 @@ one of the other side, and its next token has the mean of those probabilities; t
 the series (https://kexue.fm/archives/6877), for a model whose directions meet on top only, so that
 K²/2 pairs a sentence share the states of K hypotheses.
 
-The search of a sentence ends when both sides are done: with `early_stopping` when each has finished
-K/2 hypotheses, else when no open hypothesis of either can enter its pool.  The K of both sides are
+The search of a sentence ends when both sides are done, each by the rule of `early_stopping` for its
+own K/2 hypotheses.  The K of both sides are
 ranked by the same normalised score; a winner from the right is read backwards.
 """
 

@@ -35,7 +35,9 @@ def names(ids):
 def test_log_probabilities_and_n_best_lists_are_those_of_ctranslate2(tmp_path, order, norm, layers):
     model = ending_model(norm=norm, layers=layers, seed=3)
     translator = translator_of(model, tmp_path, order)
-    ours = generate(model, SOURCES, order=order, beam_size=4, n_best=3, max_length=40)
+    ours = generate(
+        model, SOURCES, order=order, beam_size=4, n_best=3, max_length=40, early_stopping=True
+    )
     theirs = translator.translate_batch(
         [names(source) for source in SOURCES],
         beam_size=4,

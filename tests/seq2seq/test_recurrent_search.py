@@ -74,7 +74,11 @@ def brute_force(pairs, each):
                 pools[side].extend((s, lp) for lp, s, token in ways[:each] if token == EOS)
             new.append([((*s, t), lp) for lp, s, t in ways if t != EOS][:each])
         beams = new
-        done = [done[side] or len(pools[side]) >= each or not beams[side] for side in (0, 1)]
+        for side in (0, 1):
+            kept = sorted(pools[side], key=cost)[:each]
+            best_open = max((log_prob for _, log_prob in beams[side]), default=-np.inf)
+            enough = len(kept) == each and max(log_prob for _, log_prob in kept) >= best_open
+            done[side] = done[side] or enough or not beams[side]
         if all(done):
             break
     kept = [

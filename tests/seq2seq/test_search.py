@@ -14,7 +14,7 @@ from keras import ops
 from kooler.core.compiled import compiled
 from kooler.seq2seq.order import ORDERS, START_TAGS, sentence_of, tokens_per_step
 from kooler.seq2seq.reserved_ids import EOS, L2R, PAD, RESERVED
-from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.rules import Rules, check_search
 from kooler.seq2seq.search import IMPOSSIBLE, POSSIBLE, search
 
 STATES = 61
@@ -104,7 +104,7 @@ def reference_beam_search(table, order, rules):
     """The specification: the loop of the module's docstring, one sentence, lists and tuples."""
     per_step, beam_size = tokens_per_step(order), rules.beam_size
     beam, pool = [((), 0, 0.0)], []  # stream, state, log p
-    while beam and (len(pool) < beam_size or not rules.early_stopping):
+    while goes_on(beam, pool, rules):
         ways = []
         for stream, state, log_prob in beam:
             for tokens, cost, finished in continuations(table, per_step, state, len(stream), rules):
@@ -119,6 +119,15 @@ def reference_beam_search(table, order, rules):
             if not finished
         ][:beam_size]
     return sorted(pool, key=lambda item: -item[2])[:beam_size]
+
+
+def goes_on(beam, pool, rules):
+    """Whether another step is due: the rules of `early_stopping`."""
+    if not beam or len(pool) < rules.beam_size or not rules.early_stopping:
+        return bool(beam)
+    kept = sorted(pool, key=lambda item: -item[2])[: rules.beam_size]
+    most_probable = max(log_prob for _, log_prob, _ in kept)
+    return rules.early_stopping == "best" and most_probable < max(item[2] for item in beam)
 
 
 def all_sequences(table, order, rules):
@@ -147,9 +156,11 @@ def assert_same(found, expected):
         ("l2r", Rules(beam_size=3, max_length=6, length_penalty=0.6)),
         ("r2l", Rules(beam_size=4, max_length=5, min_length=2, length_penalty=1.4)),
         ("l2r", Rules(beam_size=2, max_length=6, early_stopping=False)),
+        ("l2r", Rules(beam_size=3, max_length=6, early_stopping=True)),
         ("mid", Rules(beam_size=1, max_length=5)),
         ("mid", Rules(beam_size=3, max_length=6, length_penalty=0.6)),
         ("mid", Rules(beam_size=4, max_length=5, min_length=2)),
+        ("mid", Rules(beam_size=4, max_length=5, early_stopping=True)),
     ],
 )
 def test_the_compiled_search_is_the_plain_one(order, rules):
@@ -174,7 +185,7 @@ def test_a_beam_as_wide_as_the_space_finds_the_most_probable_sequence(order):
 
 
 def test_a_beam_that_goes_on_is_never_worse_than_one_that_stops_early():
-    early = Rules(beam_size=2, max_length=6)
+    early = Rules(beam_size=2, max_length=6, early_stopping=True)
     patient = early._replace(early_stopping=False)
     better = 0
     for seed in range(30):
@@ -186,6 +197,30 @@ def test_a_beam_that_goes_on_is_never_worse_than_one_that_stops_early():
             better += went_on[0][2] > stopped[0][2] + 1e-6
 
     assert better > 0
+
+
+@pytest.mark.parametrize(("stops", "found"), [(True, False), ("best", True), (False, True)])
+def test_what_the_model_is_sure_of_is_not_lost_to_what_ends_sooner(stops, found):
+    word = [LETTERS[0], LETTERS[1], LETTERS[2], LETTERS[1], LETTERS[0]]
+    table = np.full((STATES, 2, VOCABULARY), -12.0, "float32")
+    table[:, 0, EOS] = -9.0  # anything else may end at once
+    state = 0
+    for token in word:
+        table[state, 0, token], table[state, 0, EOS] = -0.001, -9.0
+        state = next_state(state, [token])
+    table[state, 0, EOS] = -0.001
+    tables = np.broadcast_to(table, (BATCH, *table.shape)).copy()
+
+    best = found_by("l2r", Rules(beam_size=3, max_length=6, early_stopping=stops), tables)[0][0]
+
+    assert (list(best[0]) == word) == found
+
+
+def test_an_unknown_end_is_refused():
+    with pytest.raises(
+        ValueError, match="`early_stopping` must be 'best', True or False, received"
+    ):
+        check_search(Rules(early_stopping="soon"), "l2r", 1, ORDERS)
 
 
 def test_a_finished_hypothesis_pays_for_nothing_afterwards():

@@ -120,6 +120,10 @@ def reference_search(table, rules):
         beams = new
         for side, beam in enumerate(beams):
             enough = rules.early_stopping and len(pools[side]) >= each
+            if enough and rules.early_stopping == "best":
+                kept = sorted(pools[side], key=lambda item: -item[2])[:each]
+                best_open = max((item[2] for item in beams[side]), default=-np.inf)
+                enough = max(item[1] for item in kept) >= best_open
             done[side] = done[side] or enough or not beam
     kept = [sorted(pool, key=lambda item: -item[2])[:each] for pool in pools]
     return sorted(kept[0] + kept[1], key=lambda item: -item[2])
@@ -134,9 +138,10 @@ def reference_search(table, rules):
         pytest.param(
             Rules(beam_size=4, max_length=5, early_stopping=False), marks=pytest.mark.compiles
         ),
+        Rules(beam_size=4, max_length=5, early_stopping=True),
         pytest.param(Rules(beam_size=40, max_length=3), marks=pytest.mark.compiles),
     ],
-    ids=["greedy", "four", "odd", "to the end", "wide"],
+    ids=["greedy", "four", "odd", "to the end", "first come", "wide"],
 )
 def test_the_compiled_search_is_the_plain_one(rules):
     directions = set()
