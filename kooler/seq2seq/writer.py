@@ -14,6 +14,7 @@ from kooler.seq2seq.generation import generate
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.recipe import build_model
 from kooler.seq2seq.run_directory import RunDirectory
+from kooler.seq2seq.shipped import SHIPPED
 from kooler.seq2seq.tokenizer import Tokenizer
 from kooler.seq2seq.weights import assign, named_weights
 
@@ -59,8 +60,11 @@ class Writer:
         self.cut = 0
 
     @classmethod
-    def load(cls, run_directory: str | os.PathLike[str]) -> "Writer":
+    def load(cls, run_directory: str | os.PathLike[str] = SHIPPED) -> "Writer":
         """Loads the model of a run; nothing of it is executed.
+
+        Args:
+            run_directory: The run; by default the model that comes with kooler.
 
         Raises:
             ValueError: If it is no run directory, has no weights yet, or is damaged.

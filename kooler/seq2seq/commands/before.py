@@ -12,6 +12,16 @@ from pathlib import Path
 from kooler.seq2seq.commands.ending import say
 
 
+def run_or_shipped(run: Path | None) -> Path:
+    """The run that was named, or the model that comes with kooler, as it says on stderr."""
+    if run:
+        return run
+    from kooler.seq2seq.shipped import SHIPPED
+
+    say("using the model that comes with kooler, for abstracts in English (--run chooses another).")
+    return SHIPPED
+
+
 def check_run(
     run: Path,
     chosen: Sequence[str],

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kooler.seq2seq.commands.before import check_run, start_keras
+from kooler.seq2seq.commands.before import check_run, run_or_shipped, start_keras
 from kooler.seq2seq.commands.ending import checked_stdout, say, stopped
 from kooler.seq2seq.commands.options import (
     BeamSize,
@@ -14,16 +14,16 @@ from kooler.seq2seq.commands.options import (
     MaxLength,
     Partners,
     RankBy,
-    Run,
+    RunOrShipped,
 )
 
 
 def evaluate(
-    run: Run,
     test: Annotated[
         list[Path],
         typer.Option("--test", help="Pairs to measure with, as for training.", metavar="FILE"),
     ],
+    run: RunOrShipped = None,
     order: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,6 +70,7 @@ def evaluate(
     from kooler.core.atomic import check_place
     from kooler.seq2seq.evaluate import check_bleu_tokenizer
 
+    run = run_or_shipped(run)
     options: dict[str, Any] = {
         "beam_size": beam_size,
         "length_penalty": length_penalty,

@@ -6,13 +6,13 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from kooler.seq2seq.commands.before import check_run, start_keras
+from kooler.seq2seq.commands.before import check_run, run_or_shipped, start_keras
 from kooler.seq2seq.commands.ending import say, stopped
-from kooler.seq2seq.commands.options import BeamSize, MaxLength, Run
+from kooler.seq2seq.commands.options import BeamSize, MaxLength, RunOrShipped
 
 
 def explain(
-    run: Run,
+    run: RunOrShipped = None,
     text: Annotated[
         str | None,
         typer.Option(help="The text; the first line of stdin if not given.", metavar="TEXT"),
@@ -30,6 +30,7 @@ def explain(
     """
     from kooler.core.atomic import check_place
 
+    run = run_or_shipped(run)
     options: dict[str, Any] = {"beam_size": beam_size, "max_length": max_length}
     check_run(run, ["best"], beam_size=beam_size, length_penalty=1.0, max_length=max_length)
     check_place(output)

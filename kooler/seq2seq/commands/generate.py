@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kooler.seq2seq.commands.before import check_run, start_keras
+from kooler.seq2seq.commands.before import check_run, run_or_shipped, start_keras
 from kooler.seq2seq.commands.ending import say, stopped, target_of
 from kooler.seq2seq.commands.options import (
     BeamSize,
@@ -15,12 +15,12 @@ from kooler.seq2seq.commands.options import (
     Order,
     Partners,
     RankBy,
-    Run,
+    RunOrShipped,
 )
 
 
 def generate(
-    run: Run,
+    run: RunOrShipped = None,
     order: Order = "best",
     beam_size: BeamSize = 5,
     n_best: Annotated[
@@ -54,7 +54,9 @@ def generate(
 ) -> None:
     """Writes a title for each text, in the same order: for each line of stdin, or of files.
 
-    One title a line:
+    Titles for abstracts, one a line, with the model that comes with kooler:
+        kooler generate < abstracts.txt
+    With a model of your own:
         kooler generate --run runs/first < texts.txt > titles.txt
     From both ends at once, and fast:
         kooler generate --run runs/first --order fast --beam-size 1 < texts.txt
@@ -67,6 +69,7 @@ def generate(
     from kooler.core.atomic import check_place
     from kooler.seq2seq.source_texts import read_texts
 
+    run = run_or_shipped(run)
     options: dict[str, Any] = {
         "beam_size": beam_size,
         "length_penalty": length_penalty,

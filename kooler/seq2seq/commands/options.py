@@ -6,6 +6,15 @@ from typing import Annotated
 import typer
 
 Run = Annotated[Path, typer.Option("--run", help="The run directory.", metavar="DIRECTORY")]
+RunOrShipped = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        help="The run directory; if not given, the model that comes with kooler, which writes "
+        "titles for abstracts of computer science in English.",
+        metavar="DIRECTORY",
+    ),
+]
 Order = Annotated[
     str,
     typer.Option(

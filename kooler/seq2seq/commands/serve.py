@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from kooler.seq2seq.commands.before import check_installed, check_run, start_keras
+from kooler.seq2seq.commands.before import check_installed, check_run, run_or_shipped, start_keras
 from kooler.seq2seq.commands.ending import say
-from kooler.seq2seq.commands.options import Run
+from kooler.seq2seq.commands.options import RunOrShipped
 
 
 def serve(
-    run: Run,
+    run: RunOrShipped = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for every machine.", metavar="HOST")
     ] = "127.0.0.1",
@@ -40,6 +40,7 @@ def serve(
     """
     from kooler.seq2seq.serve.limits import Limits
 
+    run = run_or_shipped(run)
     sizes = _whole_numbers("--beam-sizes", beam_sizes)
     limits = Limits(beam_sizes=sizes, rows=rows, queue=queue, texts=min(64, queue), seconds=seconds)
     for size in sizes:
