@@ -14,7 +14,7 @@ import os
 import re
 from pathlib import Path
 
-from benchmarks.decoding_race import BEAMS, ENGINES, contestants
+from benchmarks.decoding_race import BEAMS, contestants, parsed, parser_of
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -22,18 +22,7 @@ MIB = 1024  # of the kernel's kB
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", help="a run directory whose model to use; random if not given")
-    parser.add_argument("--text", help="a file of sources, or of sources TAB targets")
-    parser.add_argument("--sentences", type=int, default=256)
-    parser.add_argument("--max-length", type=int, default=80)
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES[:4]))
-    parser.add_argument("--batches", type=int, nargs="+", default=[64, 1])
-    given = parser.parse_args()
-    if given.run and not given.text:
-        parser.error("--run needs --text, the sentences to translate.")
+    given = parsed(parser_of(__doc__, (64, 1)))
     for batch, beam in itertools.product(given.batches, BEAMS):
         print(f"\nbatch {batch}, beam {beam}: MiB more at the peak, and once compiled", flush=True)
         for name in given.engines:

@@ -75,22 +75,34 @@ def random_model(sentences: int) -> tuple:
     return model, [random.integers(6, 9712, length).tolist() for length in lengths]
 
 
-def main() -> None:
+def parser_of(description: str | None, batches: tuple[int, ...]) -> argparse.ArgumentParser:
+    """The arguments that say what is decoded, and by whom."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", help="a run directory whose model to use")
+    parser.add_argument("--run", help="a run directory whose model to use; random if not given")
     parser.add_argument("--text", help="a file of sources, or of sources TAB targets")
     parser.add_argument("--sentences", type=int, default=256)
-    parser.add_argument("--single", type=int, default=32, help="sentences where one runs at a time")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=80)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES[:4]))
-    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
-    parser.add_argument("--clock", choices=("processor", "wall"), default="processor")
+    parser.add_argument("--batches", type=int, nargs="+", default=list(batches))
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What was given; a run needs sentences."""
     given = parser.parse_args()
     if given.run and not given.text:
         parser.error("--run needs --text, the sentences to translate.")
+    return given
+
+
+def main() -> None:
+    parser = parser_of(__doc__, BATCHES)
+    parser.add_argument("--single", type=int, default=32, help="sentences where one runs at a time")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clock", choices=("processor", "wall"), default="processor")
+    given = parsed(parser)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])  # before any backend starts
     import torch
 

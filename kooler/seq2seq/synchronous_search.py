@@ -10,8 +10,8 @@ the series (https://kexue.fm/archives/6877), for a model whose directions meet o
 K²/2 pairs a sentence share the states of K hypotheses.
 
 The search of a sentence ends when both sides are done, each by the rule of `early_stopping` for its
-own K/2 hypotheses.  The K of both sides are
-ranked by the same normalised score; a winner from the right is read backwards.
+own K/2 hypotheses.  The K of both sides are ranked by the same normalised score; a winner from the
+right is read backwards.
 """
 
 from collections.abc import Callable
