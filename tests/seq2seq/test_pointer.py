@@ -89,10 +89,11 @@ def test_probabilities_of_a_model_add_up_to_one():
     assert (logits[..., reserved] < -1e8).all()
 
 
+@pytest.mark.parametrize(("neighbours", "layers"), [(False, 2), (True, 1)])
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.compiles
-def test_a_search_finds_what_scoring_says(order):
-    model = small_model(12, pointer=True, layers=2)
+def test_a_search_finds_what_scoring_says(order, neighbours, layers):
+    model = small_model(12, pointer=True, neighbours=neighbours, layers=layers)
 
     found = generate(model, SOURCE, order=order, beam_size=3, max_length=4)
 

@@ -77,6 +77,18 @@ def test_commands_without_a_run_use_it_and_say_so(command, monkeypatch, capsys, 
     )
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_types_texts_is_told_how_they_end(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(backend, "prepare_process", lambda name: None)
+    monkeypatch.setattr(stream, "write_titles", lambda *given, **options: None)
+    typed = io.StringIO("a text\n")
+    typed.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stdin", typed)
+
+    assert main(["generate"]) == 0
+    assert ("from the terminal, one a line; Ctrl-D ends." in capsys.readouterr().err) == terminal
+
+
 def test_titles_are_written_with_it(monkeypatch, capsys):
     runs = []
     monkeypatch.setattr(backend, "prepare_process", lambda name: None)

@@ -79,6 +79,8 @@ def generate(
     }
     check_run(run, [order], n_best, **options)
     source = read_texts(texts) if texts else sys.stdin
+    if not texts and sys.stdin and sys.stdin.isatty():
+        say("reading texts from the terminal, one a line; Ctrl-D ends.")
     if output:
         check_place(output)
     start_keras()
