@@ -4,7 +4,8 @@ r"""How good are titles of abstracts and articles?  Train on a data set, score b
     python -m benchmarks.titles --data FOLDER --set arxiv_cs --resume     after an interruption
     python -m benchmarks.titles --data FOLDER --set lctt_title --also csl_ts:test  and elsewhere
     python -m benchmarks.titles --data FOLDER --set lctt_title --copying prior
-    python -m benchmarks.titles --data FOLDER --set arxiv_cs --pairs 5000    the learning curve
+    python -m benchmarks.titles --data FOLDER --set arxiv_cs --pairs 5000 --updates 2500 \
+        --evaluate-every 250                                           the learning curve
     python -m benchmarks.titles --data FOLDER --set arxiv_cs --size small --layers 6 \
         --source-length 256 --batch-tokens 32768 --updates 30000                    (a GPU)
 
@@ -66,7 +67,16 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 COPYING = ("pointer", "prior", "none")
-OVERRIDES = ("size", "layers", "source_length", "batch_tokens", "updates", "minutes", "seed")
+OVERRIDES: dict[str, type] = {
+    "size": str,
+    "layers": int,
+    "source_length": int,
+    "batch_tokens": int,
+    "updates": int,
+    "evaluate_every": int,
+    "minutes": float,
+    "seed": int,
+}
 
 
 def main() -> None:
@@ -81,8 +91,7 @@ def main() -> None:
     parser.add_argument("--also", nargs="*", default=[], help="score on SET:PART as well")
     parser.add_argument("--copying", choices=COPYING, default="pointer", help="from the text")
     parser.add_argument("--alone", action="store_true", help="tokens without their neighbours")
-    for name in OVERRIDES:
-        kind = str if name == "size" else float if name == "minutes" else int
+    for name, kind in OVERRIDES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the recipe")
     given = parser.parse_args()
     run = given.run or f"runs/{given.set}"
