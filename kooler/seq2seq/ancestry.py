@@ -13,7 +13,6 @@ work than moving them; what is not an ancestor's gets no weight, so the result i
 
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 from kooler.core.types import Tensor
@@ -24,7 +23,7 @@ NOBODY = -1  # of a step that is not written yet
 class Ancestry(NamedTuple):
     """The state of a search that leaves its caches in place."""
 
-    caches: Any  # a nest of tensors [B, H, slots, d]; K·C slots a step follow each other
+    caches: list[Any]  # of the layers, with `slots` and `grown`; K·C slots a step follow each other
     ancestors: Tensor  # int32 [B, K, steps]
 
     def followed(self, parent: Tensor) -> "Ancestry":
@@ -43,13 +42,9 @@ class Ancestry(NamedTuple):
         """The state with room for `steps` steps."""
         batch, places, before = self.ancestors.shape
         later = nobody_yet(batch, places, steps - before)
-
-        def longer(kept: Tensor) -> Tensor:
-            slots = kept.shape[2] // before * (steps - before)
-            return ops.pad(kept, ((0, 0), (0, 0), (0, slots), (0, 0)))
-
         ancestors = ops.concatenate([self.ancestors, later], axis=2)
-        return Ancestry(keras.tree.map_structure(longer, self.caches), ancestors)
+        caches = [cache.grown(cache.slots // before * steps) for cache in self.caches]
+        return Ancestry(caches, ancestors)
 
     def readable(self, per_step: int) -> Tensor:
         """Who may read what: bool [B, 1, K·C, steps·K·C] for steps of C tokens."""

@@ -289,9 +289,10 @@ class Seq2Seq(keras.Model):
     def empty_caches(self, rows: int, slots: int) -> Any:
         """Caches for `rows` streams of at most `slots` slots."""
         heads = self.dimensions["heads"]
-        shape = (rows, heads, slots, self.dimensions["width"] // heads)
-        dtype = self.compute_dtype
-        return [Cache(ops.zeros(shape, dtype), ops.zeros(shape, dtype)) for _ in self.decoder]
+        width, dtype = self.dimensions["width"] // heads, self.compute_dtype
+        keys = ops.zeros((rows, heads, width, slots), dtype)
+        values = ops.zeros((rows, heads, slots, width), dtype)
+        return [Cache(keys, values) for _ in self.decoder]
 
     def step(
         self,
@@ -313,7 +314,7 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits [B, R, C, V] and the caches with this step.
         """
-        seen = ops.arange(caches[0].keys.shape[2]) < (time + 1) * inputs.shape[2]
+        seen = ops.arange(caches[0].slots) < (time + 1) * inputs.shape[2]
         return self._stepped(inputs, time, sides, caches, seen, memory)
 
     def first_state(self, batch: int, places: int, steps: int, per_step: int) -> Any:

@@ -119,13 +119,13 @@ class Direction(keras.layers.Layer):
         return ops.reshape(self._out_of_heads(found), shape), weights
 
     def shows(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [..., H, L, d] that this direction makes of the *other* one's states
-        [..., L, D], to look at.
+        """Keys [..., H, d, L] and values [..., H, L, d] that this direction makes of the *other*
+        one's states [..., L, D], to look at.
         """
         return self._keys_and_values(self.other_projection.call(states))
 
     def look_at_other(self, states: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """What the states [..., L, D] find among keys [..., H, K, d]; zeros where nothing is seen.
+        """What the states [..., L, D] find among keys [..., H, d, K]; zeros where nothing is seen.
 
         Args:
             states: Of this direction.
@@ -145,7 +145,7 @@ class Direction(keras.layers.Layer):
 
     def _keys_and_values(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = ops.split(projected, 2, axis=-1)
-        return self._in_heads(keys), self._in_heads(values)
+        return ops.swapaxes(self._in_heads(keys), -1, -2), self._in_heads(values)
 
     def _in_heads(self, x: Tensor) -> Tensor:
         """[..., L, D] → [..., H, L, d]."""

@@ -138,7 +138,7 @@ class SynchronousBidirectional(Seq2Seq):
             Logits [B, R, 1, V] and the caches with this step.
         """
         batch, rows, _ = inputs.shape
-        own = (ops.arange(caches[0].keys.shape[2]) <= time)[None, None, None, :]
+        own = (ops.arange(caches[0].slots) <= time)[None, None, None, :]
         there = ops.reshape(ops.not_equal(inputs, PAD), (batch * rows, 1, 1, 1))
         seen = Seen(own, ops.logical_and(own, swapped(there, rows // 2)), rows // 2)
         sides = tuple((row // (rows // 2),) for row in range(rows))

@@ -32,16 +32,40 @@ MASKED = -1e9  # added to what must not be seen; finite, so that a row without a
 class Source(NamedTuple):
     """What a decoder layer sees of the source."""
 
-    keys: Tensor  # [B, H, S, d]
+    keys: Tensor  # [B, H, d, S]
     values: Tensor  # [B, H, S, d]
     mask: Tensor  # bool [B, 1, 1, S]
 
 
 class Cache(NamedTuple):
-    """Keys and values of the steps so far; slots that are not written yet are masked by time."""
+    """Keys and values of the steps so far; slots that are not written yet are masked by time.
 
-    keys: Tensor  # [B·R, H, slots, d]
+    Keys lie in columns, as the product with the queries reads them: in rows, all of them would be
+    turned anew at every step.
+    """
+
+    keys: Tensor  # [B·R, H, d, slots]
     values: Tensor  # [B·R, H, slots, d]
+
+    @property
+    def slots(self) -> int:
+        """How many slots there is room for."""
+        return int(self.values.shape[2])
+
+    def written(self, slot: Tensor, key: Tensor, value: Tensor) -> "Cache":
+        """With keys [B·R, H, d, Q] and values [B·R, H, Q, d] from number `slot` on."""
+        return Cache(
+            ops.slice_update(self.keys, (0, 0, 0, slot), key),
+            ops.slice_update(self.values, (0, 0, slot, 0), value),
+        )
+
+    def grown(self, slots: int) -> "Cache":
+        """With room for `slots` slots."""
+        missing = (0, slots - self.slots)
+        return Cache(
+            ops.pad(self.keys, ((0, 0), (0, 0), (0, 0), missing)),
+            ops.pad(self.values, ((0, 0), (0, 0), missing, (0, 0))),
+        )
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,14 +73,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Ten
 
     Args:
         query: [N, H, Q, d].
-        key: [N, H, K, d].
+        key: [N, H, d, K], in columns.
         value: [N, H, K, d].
         mask: bool, broadcast to [N, H, Q, K]; true where the query may look.
 
     Returns:
         The attended values [N, H, Q, d] and the attention weights [N, H, Q, K].
     """
-    scores = ops.matmul(query / math.sqrt(query.shape[-1]), ops.swapaxes(key, -1, -2))
+    scores = ops.matmul(query / math.sqrt(query.shape[-1]), key)
     weights = ops.softmax(ops.where(mask, scores, ops.cast(MASKED, scores.dtype)), axis=-1)
     return ops.matmul(weights, value), weights
 
@@ -105,11 +129,10 @@ class Block(keras.layers.Layer):
         self.feedforward_norm.build((None, self.width))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values [N, H, Q, d] of the stream [N, Q, D]."""
+        """Queries and values [N, H, Q, d], and keys [N, H, d, Q], of the stream [N, Q, D]."""
         projected = self.self_projection.call(self._before(x, self.self_norm))
-        shape = (*ops.shape(projected)[:2], 3, self.heads, self.width // self.heads)
-        projected = ops.transpose(ops.reshape(projected, shape), (2, 0, 3, 1, 4))
-        return projected[0], projected[1], projected[2]
+        parts = self._in_heads(projected, 3)
+        return parts[0], ops.swapaxes(parts[1], -1, -2), parts[2]
 
     def attend_to_self(
         self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, training: bool
@@ -131,6 +154,11 @@ class Block(keras.layers.Layer):
     ) -> Tensor:
         x = x + self.dropout.call(y, training=training)
         return norm.call(x) if self.norm == "post" else x
+
+    def _in_heads(self, projected: Tensor, parts: int) -> Tensor:
+        """[N, Q, parts·D] as [parts, N, H, Q, d]."""
+        shape = (*ops.shape(projected)[:2], parts, self.heads, self.width // self.heads)
+        return ops.transpose(ops.reshape(projected, shape), (2, 0, 3, 1, 4))
 
     def _merged(self, heads: Tensor, shape: tuple[int, ...]) -> Tensor:
         """[N, H, Q, d] back to the stream's shape."""
@@ -165,10 +193,8 @@ class DecoderLayer(Block):
 
     def source(self, encoded: Tensor, mask: Tensor) -> Source:
         """Keys and values of the encoded source [B, S, D]; mask: bool [B, 1, 1, S]."""
-        projected = self.source_projection.call(encoded)
-        shape = (*ops.shape(encoded)[:2], 2, self.heads, self.width // self.heads)
-        projected = ops.transpose(ops.reshape(projected, shape), (2, 0, 3, 1, 4))
-        return Source(projected[0], projected[1], mask)
+        parts = self._in_heads(self.source_projection.call(encoded), 2)
+        return Source(ops.swapaxes(parts[0], -1, -2), parts[1], mask)
 
     def attend_to_source(self, x: Tensor, source: Source, training: bool) -> tuple[Tensor, Tensor]:
         """The stream [B·R, Q, D] after attention to the source, and the weights [B, H, R·Q, S]."""
@@ -195,10 +221,7 @@ class DecoderLayer(Block):
         looks at the slots that are `seen`, a mask.  With its attention to the source.
         """
         query, key, value = self.project(x)
-        start = (0, 0, slot, 0)
-        cache = Cache(
-            ops.slice_update(cache.keys, start, key), ops.slice_update(cache.values, start, value)
-        )
+        cache = cache.written(slot, key, value)
         x = self.attend_to_self(x, query, cache.keys, cache.values, seen, False)
         x, weights = self.attend_to_source(x, source, False)
         return self.feed_forward(x, False), cache, weights

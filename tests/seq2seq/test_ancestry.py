@@ -5,6 +5,7 @@ import pytest
 from keras import ops
 
 from kooler.seq2seq.ancestry import NOBODY, Ancestry, nobody_yet
+from kooler.seq2seq.transformer import Cache
 
 BATCH, PLACES, STEPS = 2, 3, 4
 
@@ -50,13 +51,16 @@ def test_steps_that_are_not_written_are_read_by_nobody():
 
 def test_room_for_more_steps_changes_nothing_that_is_there():
     kept = np.random.default_rng(0).standard_normal((BATCH, 1, 2 * PLACES, 5)).astype("float32")
-    state = Ancestry([ops.convert_to_tensor(kept)], nobody_yet(BATCH, PLACES, 2)).written(1)
+    turned = -kept.swapaxes(-1, -2)
+    cache = Cache(*map(ops.convert_to_tensor, (turned, kept)))
+    state = Ancestry([cache], nobody_yet(BATCH, PLACES, 2)).written(1)
     grown = state.grown(STEPS)
-    (cache,) = map(ops.convert_to_numpy, grown.caches)
+    keys, values = map(ops.convert_to_numpy, grown.caches[0])
 
-    np.testing.assert_array_equal(cache[:, :, : 2 * PLACES], kept)
-    assert cache.shape == (BATCH, 1, STEPS * PLACES, 5)
-    assert not cache[:, :, 2 * PLACES :].any()
+    np.testing.assert_array_equal(values[:, :, : 2 * PLACES], kept)
+    np.testing.assert_array_equal(keys, -values.swapaxes(-1, -2))
+    assert values.shape == (BATCH, 1, STEPS * PLACES, 5)
+    assert not values[:, :, 2 * PLACES :].any()
     ancestors = ops.convert_to_numpy(grown.ancestors)
     np.testing.assert_array_equal(ancestors[..., :2], ops.convert_to_numpy(state.ancestors))
     assert (ancestors[..., 2:] == NOBODY).all()

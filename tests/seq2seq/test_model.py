@@ -119,7 +119,8 @@ def stepwise(model, stream, order):
         )
 
     function = compiled(step, model.variables)
-    keys = values = np.zeros((len(model.decoder), 1, 2, slots, 8), "float32")
+    values = np.zeros((len(model.decoder), 1, 2, slots, 8), "float32")
+    keys = values.swapaxes(-1, -2)
     for time in range(slots // per_step):
         inputs = stream[None, None, time * per_step : (time + 1) * per_step]
         logits, keys, values = function(SOURCE[1:], inputs, np.int32(time), keys, values)

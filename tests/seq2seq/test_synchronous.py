@@ -242,7 +242,8 @@ def test_cached_steps_equal_the_full_computation(fusion):
         return logits[0, :, 0], keys, values
 
     function = compiled(step, model.variables)
-    keys = values = np.zeros((2, 4, 2, slots, 8), "float32")
+    values = np.zeros((2, 4, 2, slots, 8), "float32")
+    keys = values.swapaxes(-1, -2)
     for time in range(slots):
         inputs = streams[None, :, time : time + 1]
         logits, keys, values = function(SOURCE, inputs, np.int32(time), keys, values)
