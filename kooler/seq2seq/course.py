@@ -29,6 +29,7 @@ from kooler.core.types import Tensor
 from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
+from kooler.seq2seq.projection import kept_projection
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import (
     Stage,
@@ -55,7 +56,7 @@ class Course:
         rules: What to look for; each combination of them is compiled once. For "both", of one side.
         source: int32 [B, S], padded with 0.
         limit: The most tokens of a target, at most `rules.max_length`.
-        banned: float32 [V], 1 for tokens that must not be written.
+        banned: float32 [V], 1 for tokens that must not be written; None if all may be.
         noise: float32 [steps, B, K, C] uniform numbers, for samples.
 
     Attributes:
@@ -74,12 +75,17 @@ class Course:
         banned: np.ndarray | None = None,
         noise: np.ndarray | None = None,
     ) -> None:
-        if banned is None:
-            banned = np.zeros(model.vocabulary_size, "float32")
-        longest = np.array(limit or rules.max_length, "int32")
-        key = ("course", order, rules, noise is not None)
-        self._functions: Any = cached(model, key, lambda: _Functions(model, order, rules))
-        self._given = [banned, longest] + ([] if noise is None else [noise])
+        given = {
+            "limit": np.array(limit or rules.max_length, "int32"),
+            "projection": None if order == BOTH else kept_projection(model),
+            "banned": banned,
+            "noise": noise,
+        }
+        given = {name: array for name, array in given.items() if array is not None}
+        names = tuple(given)
+        key = ("course", order, rules, names)
+        self._functions: Any = cached(model, key, lambda: _Functions(model, order, rules, names))
+        self._given = list(given.values())
         self._source = source
         self._room = 0  # an index in `sizes`; before the first stretch there is none
         self._state: list[Any] = []
@@ -148,10 +154,12 @@ class Course:
 
 
 class _Functions:
-    """The stretches of one kind of search, as compiled functions of flat lists of arrays."""
+    """The stretches of one kind of search, as compiled functions of flat lists of arrays: `until`
+    and `most`, then what has one of `names`, then sources or a search.
+    """
 
-    def __init__(self, model: Seq2Seq, order: str, rules: Rules) -> None:
-        self.model, self.order, self.rules = model, order, rules
+    def __init__(self, model: Seq2Seq, order: str, rules: Rules, names: tuple[str, ...]) -> None:
+        self.model, self.order, self.rules, self.names = model, order, rules, names
         per_step = 1 if order == BOTH else tokens_per_step(order)
         steps = steps_of(rules.max_length, per_step)
         self.sizes = [steps] if order == BOTH else _sizes(steps)
@@ -164,8 +172,8 @@ class _Functions:
         """The function of every stretch but the first, with room for `sizes[room]` steps."""
         if room not in self._later:
 
-            def function(until: Tensor, most: Tensor, *given: Tensor) -> list[Tensor]:
-                return self._gone_on(self.sizes[room], until, most, *given)
+            def function(*given: Tensor) -> list[Tensor]:
+                return self._gone_on(self.sizes[room], *given)
 
             self._later[room] = self._compiled(function)
         return self._later[room]
@@ -184,28 +192,26 @@ class _Functions:
         kept: list[Tensor] = compacted(list(flat), rows, batch)
         return kept
 
-    def _begun(
-        self, until: Tensor, most: Tensor, banned: Tensor, limit: Tensor, *rest: Tensor
-    ) -> list[Tensor]:
+    def _begun(self, *given: Tensor) -> list[Tensor]:
         """Reads the sources and takes the first steps."""
-        *noise, source = rest
+        *ends, source = given
         memory = self.model.encode(source)
         steps = self.sizes[0]
         state, tags = self._starting(source.shape[0], steps)
-        stage = first_stage(state, tags, self.rules, steps, together=bool(noise))
-        done, stage = self._advanced(stage, memory, steps, until, most, banned, limit, *noise)
+        stage = first_stage(state, tags, self.rules, steps, together="noise" in self.names)
+        done, stage = self._advanced(stage, memory, steps, *ends)
         read = [memory.layers] if memory.copyable is None else [memory.layers, memory.copyable]
         # only the structure is kept: the tensors of a trace must not outlive it
         self._nest = keras.tree.map_structure(lambda part: 0, [stage, *read])
         return [done, *keras.tree.flatten([stage, *read])]
 
-    def _gone_on(self, steps: int, until: Tensor, most: Tensor, *given: Tensor) -> list[Tensor]:
+    def _gone_on(self, steps: int, *given: Tensor) -> list[Tensor]:
         """More steps of a search that has begun."""
         count = len(keras.tree.flatten(self._nest))
         stage, layers, *copyable = keras.tree.pack_sequence_as(self._nest, list(given[-count:]))
         memory = Memory(layers, copyable[0] if copyable else None)
         stage = grown(stage, steps)
-        done, stage = self._advanced(stage, memory, steps, until, most, *given[:-count])
+        done, stage = self._advanced(stage, memory, steps, *given[:-count])
         return [done, *keras.tree.flatten(stage)]
 
     def _advanced(
@@ -215,14 +221,12 @@ class _Functions:
         steps: int,
         until: Tensor,
         most: Tensor,
-        banned: Tensor,
-        limit: Tensor,
-        noise: Tensor | None = None,
+        *arrays: Tensor,
     ) -> tuple[Tensor, Stage]:
-        step = self._step(memory)
-        rules = self.rules._replace(max_length=limit)
-        ends = {"until": until, "most_done": most}
-        stage = stretched(step, stage, rules, steps, **ends, banned=banned, noise=noise)
+        given = dict(zip(self.names, arrays, strict=True))
+        step = self._step(memory, given.pop("projection", None))
+        rules = self.rules._replace(max_length=given.pop("limit"))
+        stage = stretched(step, stage, rules, steps, until=until, most_done=most, **given)
         return sentences_done(stage, rules), stage
 
     def _starting(self, batch: int, steps: int) -> tuple[Any, Tensor]:
@@ -230,10 +234,10 @@ class _Functions:
             return starting_both(self.model, batch, self.rules)
         return starting(self.model, batch, self.order, self.rules, steps)
 
-    def _step(self, memory: Memory) -> Step:
+    def _step(self, memory: Memory, projection: Tensor | None) -> Step:
         if self.order == BOTH:
             return step_of_both(self.model, memory, self.rules)
-        return step_of(self.model, memory, self.order)
+        return step_of(self.model, memory, self.order, projection)
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return compiled(in_its_precision(self.model, function), self.model.variables)
@@ -259,11 +263,19 @@ def starting(
     return state, ops.broadcast_to(tags, (batch, per_step))
 
 
-def step_of(model: Seq2Seq, memory: Memory, order: str) -> Step:
-    """The step function of a search: the model, with its sources read."""
+def step_of(model: Seq2Seq, memory: Memory, order: str, projection: Tensor | None = None) -> Step:
+    """The step function of a search: the model, with its sources read.
+
+    Args:
+        model: The model.
+        memory: Its sources.
+        order: "l2r", "r2l" or "mid".
+        projection: What `model.projection()` gives, where it is kept.
+    """
 
     def step(state: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
-        logits, state = model.step_of_relatives(inputs, time, SIDES[order], state, memory)
-        return ops.log_softmax(ops.cast(logits, "float32"), axis=-1), state
+        given = (inputs, time, SIDES[order], state, memory, projection)
+        logits, state = model.step_of_relatives(*given)
+        return ops.cast(logits, "float32"), state
 
     return step

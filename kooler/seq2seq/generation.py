@@ -22,6 +22,7 @@ import numpy as np
 from keras import ops
 
 from kooler.seq2seq.consensus import by_consensus, shares
+from kooler.seq2seq.continuations import POSSIBLE
 from kooler.seq2seq.course import Course
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import (
@@ -32,7 +33,7 @@ from kooler.seq2seq.order import (
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules, check_ranking, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
-from kooler.seq2seq.search import POSSIBLE, steps_of
+from kooler.seq2seq.search import steps_of
 from kooler.seq2seq.shapes import cached, id_lists, source_batches
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of, synchronous_search
 
@@ -129,8 +130,10 @@ def generate(
         rules = rules._replace(beam_size=2 * half_of(beam_size))
     _check_banned(model, banned_tokens)
     rows = id_lists(source, model.source_vocabulary_size)
-    banned = np.zeros(model.vocabulary_size, "float32")
-    banned[list(banned_tokens)] = 1.0
+    banned = None
+    if banned_tokens:
+        banned = np.zeros(model.vocabulary_size, "float32")
+        banned[list(banned_tokens)] = 1.0
     if compact is None:
         compact = temperature is None and len(rows) >= MANY * batch_size
     found: list[list[Hypothesis]] = [[] for _ in rows]
@@ -174,12 +177,10 @@ def hypotheses(
         rules: What to look for; each combination of them is compiled once.
         limit: The most tokens of a target, at most `rules.max_length`.  With it every shape
             follows from the other arguments, and nothing is compiled anew for another limit.
-        banned: float32 [V], 1 for tokens that must not be written.
+        banned: float32 [V], 1 for tokens that must not be written; None if all may be.
         noise: float32 [steps, B, K, 2] uniform numbers, for samples.
         compact: Whether sentences that are done leave the batch, which compiles more shapes.
     """
-    if banned is None:
-        banned = np.zeros(model.vocabulary_size, "float32")
     if order == "best" and model.writes_together:
         rules = rules._replace(beam_size=2 * half_of(rules.beam_size))
     given = (rules, limit or rules.max_length, banned, noise)
@@ -244,7 +245,7 @@ def _searched(
     order: str,
     rules: Rules,
     limit: int,
-    banned: np.ndarray,
+    banned: np.ndarray | None,
     noise: np.ndarray | None,
     compact: bool,
 ) -> list[list[Hypothesis]]:
@@ -277,15 +278,16 @@ def _searched_together(
     source: np.ndarray,
     rules: Rules,
     limit: int,
-    banned: np.ndarray,
+    banned: np.ndarray | None,
     noise: np.ndarray | None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of both directions, written side by side."""
-    key = ("together", rules, noise is not None)
-    function = cached(model, key, lambda: synchronous_search(model, rules))
-    arguments = [source, banned, np.array(limit, "int32")]
-    if noise is not None:
-        arguments.append(noise[..., :1])
+    given = {"banned": banned, "noise": None if noise is None else noise[..., :1]}
+    given = {name: array for name, array in given.items() if array is not None}
+    names = tuple(given)
+    key = ("together", rules, names)
+    function = cached(model, key, lambda: synchronous_search(model, rules, names))
+    arguments = [source, np.array(limit, "int32"), *given.values()]
     tokens, log_probs, scores, side = (ops.convert_to_numpy(part) for part in function(*arguments))
     orders = np.array(DIRECTIONS)[side]
     return [

@@ -27,6 +27,7 @@ from kooler.seq2seq.model_checks import check_arguments, check_length
 from kooler.seq2seq.neighbours import Neighbours
 from kooler.seq2seq.order import ORDERS, Layout, layout, visible
 from kooler.seq2seq.pointer import Pointer
+from kooler.seq2seq.projection import projected, projection
 from kooler.seq2seq.r_drop import difference, doubled
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
 from kooler.seq2seq.sizes import POSITIONS, dimensions_of
@@ -332,11 +333,16 @@ class Seq2Seq(keras.Model):
         sides: tuple[int, ...],
         state: Any,
         memory: Memory,
+        projection: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        """One step of every row; the rows of a sentence share its cache of R·C slots a step."""
+        """One step of every row; the rows of a sentence share its cache of R·C slots a step.
+
+        With the `projection()` of the weights at hand, logits are [B, R, C, V′].
+        """
         state = state.written(time)
         seen = state.readable(inputs.shape[2])
-        logits, caches = self._stepped(inputs, time, sides, state.caches, seen, memory)
+        given = (inputs, time, sides, state.caches, seen, memory, projection)
+        logits, caches = self._stepped(*given)
         return logits, state._replace(caches=caches)
 
     def _stepped(
@@ -347,6 +353,7 @@ class Seq2Seq(keras.Model):
         caches: list[Cache],
         seen: Any,
         memory: Memory,
+        projection: Tensor | None = None,
     ) -> tuple[Tensor, list[Cache]]:
         batch, rows, slots = inputs.shape
         side = ops.convert_to_tensor(np.array(sides, "int32"))
@@ -358,6 +365,8 @@ class Seq2Seq(keras.Model):
             x, cache, looks = layer.step(x, cache, time * x.shape[1], seen, source)
             written.append(cache)
         x = ops.reshape(self._final(x, "decoder"), (batch, rows, slots, -1))
+        if projection is not None:
+            return projected(x, projection), written
         return self._logits_of_step(x, memory, looks), written
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
@@ -411,6 +420,16 @@ class Seq2Seq(keras.Model):
         count = ops.sum(weight)
         mean = ops.sum(nll * weight) / ops.maximum(count, 1.0)
         self.trackers[name].update_state(mean, sample_weight=count)
+
+    def projection(self) -> Tensor:
+        """What `projected` takes, for `step_of_relatives`."""
+        table = ops.cast(self.embeddings, self.compute_dtype)
+        return projection(table, reserved_mask(self.vocabulary_size))
+
+    @property
+    def writes_by_product(self) -> bool:
+        """Whether logits are the product with `projection()`, and nothing comes behind it."""
+        return not (self.pointer or self.copy_prior)
 
     @property
     def writes_together(self) -> bool:

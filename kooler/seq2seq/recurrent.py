@@ -111,6 +111,11 @@ class RecurrentSeq2Seq(Seq2Seq):
         self.leaky = leaky
 
     @property
+    def writes_by_product(self) -> bool:
+        """Never: a hidden layer and two directions stand before its logits."""
+        return False
+
+    @property
     def writes_together(self) -> bool:
         """Whether "best" is written in both directions at once."""
         return self.leaky
@@ -216,8 +221,9 @@ class RecurrentSeq2Seq(Seq2Seq):
         sides: tuple[int, ...],
         state: Carried,
         memory: Memory,
+        projection: Tensor | None = None,
     ) -> tuple[Tensor, Carried]:
-        """`step`: nothing is shared between the hypotheses of a sentence."""
+        """`step`: nothing is shared between the hypotheses of a sentence, nor made before it."""
         return self.step(inputs, time, sides, state, memory)
 
     def step(

@@ -107,7 +107,8 @@ class Direction(keras.layers.Layer):
 
     def source(self, encoded: Tensor, mask: Tensor) -> Source:
         """Keys and values of the encoded source [B, S, D]; mask: bool [B, 1, 1, S]."""
-        return Source(*self._keys_and_values(self.source_projection.call(encoded)), mask)
+        keys, values = self._keys_and_values(self.source_projection.call(encoded))
+        return Source(ops.swapaxes(keys, -1, -2), values, mask)
 
     def look_at_source(self, states: Tensor, source: Source) -> tuple[Tensor, Tensor]:
         """What the states [B, P, L, D] find in the source, as many, and the weights
@@ -119,13 +120,13 @@ class Direction(keras.layers.Layer):
         return ops.reshape(self._out_of_heads(found), shape), weights
 
     def shows(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys [..., H, d, L] and values [..., H, L, d] that this direction makes of the *other*
-        one's states [..., L, D], to look at.
+        """Keys and values [..., H, L, d] that this direction makes of the *other* one's states
+        [..., L, D], to look at.
         """
         return self._keys_and_values(self.other_projection.call(states))
 
     def look_at_other(self, states: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """What the states [..., L, D] find among keys [..., H, d, K]; zeros where nothing is seen.
+        """What the states [..., L, D] find among keys [..., H, K, d]; zeros where nothing is seen.
 
         Args:
             states: Of this direction.
@@ -134,7 +135,8 @@ class Direction(keras.layers.Layer):
             seen: bool, broadcast to [..., H, L, K].
         """
         query = self._in_heads(self.other_query.call(states))
-        found = self._out_of_heads(attend(query, keys, values, seen)[0])
+        found = attend(query, ops.swapaxes(keys, -1, -2), values, seen)[0]
+        found = self._out_of_heads(found)
         anything = ops.any(seen, axis=-1)[..., 0, :, None]
         return ops.where(anything, found, ops.zeros_like(found))
 
@@ -145,7 +147,7 @@ class Direction(keras.layers.Layer):
 
     def _keys_and_values(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = ops.split(projected, 2, axis=-1)
-        return ops.swapaxes(self._in_heads(keys), -1, -2), self._in_heads(values)
+        return self._in_heads(keys), self._in_heads(values)
 
     def _in_heads(self, x: Tensor) -> Tensor:
         """[..., L, D] → [..., H, L, d]."""

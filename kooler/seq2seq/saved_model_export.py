@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from kooler.core.types import Tensor
 from kooler.seq2seq.course import starting, step_of
@@ -85,8 +83,7 @@ def _search_of(model: Seq2Seq, order: str, rules: Rules, batch: int) -> Any:
     def function(source: Tensor) -> dict[str, Tensor]:
         step = step_of(model, model.encode(source), order)
         state, tags = starting(model, batch, order, rules, steps)
-        banned = ops.convert_to_tensor(np.zeros(model.vocabulary_size, "float32"))
-        pool = search(step, state, tags, rules, banned=banned)
+        pool = search(step, state, tags, rules)
         return {"tokens": pool.tokens, "log_probs": pool.log_probs, "scores": pool.scores}
 
     return function

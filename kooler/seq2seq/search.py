@@ -2,17 +2,15 @@
 
 The loop knows no model and no text.  It is given a step function
 
-    step(state, inputs [B, K, C], time)  →  log p [B, K, C, V], state
+    step(state, inputs [B, K, C], time)  →  logits [B, K, C, V], state
 
 which scores the C tokens of the next step of K hypotheses of B sentences (C is 1 for `l2r` and
-`r2l`, 2 for `mid`), and a state whose tensors have B·K rows, reordered as hypotheses are dropped
-and doubled.
+`r2l`, 2 for `mid`; the softmax of the logits is p), and a state whose tensors have B·K rows,
+reordered as hypotheses are dropped and doubled.
 
-Each step extends every hypothesis by its best continuations.  A continuation *finishes* its
-hypothesis when a slot writes EOS: with C = 1 it costs log p(EOS); with C = 2 the left slot's EOS
-costs log p_left(EOS) alone, the right slot's costs log p_left(token) + log p_right(EOS).  A
-finished hypothesis leaves the beam for a pool and pays for nothing afterwards; one is taken into
-the pool if it ranks among the K best of all continuations.  The pool is ordered by
+Each step extends every hypothesis by its best continuations (`continuations.py`), which may finish
+it.  A finished hypothesis leaves the beam for a pool and pays for nothing afterwards; one is taken
+into the pool if it ranks among the K best of all continuations.  The pool is ordered by
 
     score  =  log p(y) / length(y)^α,
 
@@ -36,12 +34,15 @@ from keras import ops
 
 from kooler.core.types import Tensor
 from kooler.seq2seq.ancestry import Ancestry
-from kooler.seq2seq.reserved_ids import EOS, PAD
+from kooler.seq2seq.continuations import (
+    IMPOSSIBLE,
+    POSSIBLE,
+    Continuations,
+    best_continuations,
+    sampled_continuations,
+)
+from kooler.seq2seq.reserved_ids import PAD
 from kooler.seq2seq.rules import Rules
-from kooler.seq2seq.top_k import top_k
-
-IMPOSSIBLE = -1e9  # the log-probability of what must not happen
-POSSIBLE = -1e8  # anything below cannot happen; sums of a few IMPOSSIBLEs stay finite in float32
 
 Step = Callable[[Any, Tensor, Tensor], tuple[Tensor, Any]]
 
@@ -63,16 +64,6 @@ class Beam(NamedTuple):
     inputs: Tensor  # int32 [B, K, C]: what the next step reads
 
 
-class Continuations(NamedTuple):
-    """Ways to go on, M for each sentence."""
-
-    tokens: Tensor  # int32 [B, M, C]; the tokens of a step, PAD from EOS on
-    parent: Tensor  # int32 [B, M]: the hypothesis that is extended
-    log_probs: Tensor  # float32 [B, M]: of the whole hypothesis
-    length: Tensor  # int32 [B, M]: tokens so far, without EOS
-    finished: Tensor  # bool [B, M]
-
-
 class Stage(NamedTuple):
     """A search between two steps."""
 
@@ -88,7 +79,7 @@ def search(
     start: Tensor,
     rules: Rules,
     *,
-    banned: Tensor,
+    banned: Tensor | None = None,
     noise: Tensor | None = None,
     limit: Tensor | None = None,
 ) -> Pool:
@@ -99,7 +90,7 @@ def search(
         state: A nest of tensors with B·K rows, handed from step to step.
         start: int32 [B, C], the start tags.
         rules: Beam size, limits, length penalty, sampling.
-        banned: float32 [V], 1 for tokens that must not be written.
+        banned: float32 [V], 1 for tokens that must not be written; None if all may be.
         noise: float32 [steps, B, K, C] uniform numbers in [0, 1), for sampling.
         limit: int32 scalar at most `rules.max_length`, which it replaces: what was compiled for the
             longest targets also searches for shorter ones.
@@ -154,7 +145,7 @@ def stretched(
     *,
     until: Tensor | None = None,
     most_done: Tensor | None = None,
-    banned: Tensor,
+    banned: Tensor | None = None,
     noise: Tensor | None = None,
 ) -> Stage:
     """Steps of a search that has room for `steps`: to its end, or to step `until`, or until more
@@ -183,17 +174,24 @@ def sentences_done(stage: Stage, rules: Rules) -> Tensor:
 
 
 def advanced(
-    step: Step, stage: Stage, rules: Rules, *, banned: Tensor, noise: Tensor | None = None
+    step: Step,
+    stage: Stage,
+    rules: Rules,
+    *,
+    banned: Tensor | None = None,
+    noise: Tensor | None = None,
 ) -> Stage:
     """A search one step later; the arguments are those of `search`."""
     time, beam, pool, state = stage
-    log_probs, state = step(state, beam.inputs, time)
-    limited = log_probs + _limits(time, beam.inputs.shape[-1], rules, banned)
+    logits, state = step(state, beam.inputs, time)
+    missing = 0 if banned is None else logits.shape[-1] - banned.shape[0]
+    if missing:
+        banned = ops.pad(banned, (0, missing))
     if noise is None:
-        ways = _best_continuations(beam, limited, time)
+        ways = best_continuations(beam.log_probs, logits, time, rules, banned)
     else:
         drawn = ops.take(noise, time, 0)
-        ways = _sampled_continuations(beam, log_probs, limited, time, drawn, rules)
+        ways = sampled_continuations(beam.log_probs, logits, time, rules, banned, drawn)
     pool = _collect(pool, beam, ways, time, rules)
     beam, parent = _go_on(beam, ways, time, keep_places=noise is not None)
     return Stage(time + 1, beam, pool, _reordered(state, parent))
@@ -231,105 +229,6 @@ def _first_beam(start: Tensor, beam_size: int, slots: int, together: bool) -> Be
         ops.broadcast_to(ops.cast(only_first, "float32"), (batch, beam_size)),
         ops.broadcast_to(start[:, None, :], (batch, beam_size, per_step)),
     )
-
-
-def _limits(time: Tensor, per_step: int, rules: Rules, banned: Tensor) -> Tensor:
-    """What this step forbids, [C, V]: banned tokens, EOS too early, anything else too late."""
-    position = time * per_step + ops.arange(per_step, dtype="int32")  # [C]
-    eos = ops.cast(ops.equal(ops.arange(banned.shape[0]), EOS), "float32")
-    early = ops.cast(position < rules.min_length, "float32")[:, None]
-    late = ops.cast(position >= rules.max_length, "float32")[:, None]
-    return (banned * (1 - eos) + early * eos + late * (1 - eos)) * IMPOSSIBLE
-
-
-def _best_continuations(beam: Beam, log_probs: Tensor, time: Tensor) -> Continuations:
-    """Every continuation that can rank among the K best finished or the K best open ones."""
-    batch, beam_size, per_step, vocabulary = log_probs.shape
-    width = min(beam_size + 1, vocabulary)  # one of them may be EOS
-    if per_step == 2:
-        best, tokens = _best_pairs(log_probs, width)  # [B, K, ways], [B, K, ways, 2]
-    else:
-        best, tokens = top_k(log_probs[:, :, 0], width)
-        tokens = tokens[..., None]
-    ways = best.shape[2]
-    parent = ops.broadcast_to(ops.arange(beam_size, dtype="int32")[None, :, None], best.shape)
-    log_probs = beam.log_probs[..., None] + best
-    return _continuations(
-        ops.reshape(tokens, (batch, beam_size * ways, per_step)),
-        ops.reshape(parent, (batch, beam_size * ways)),
-        ops.reshape(log_probs, (batch, beam_size * ways)),
-        time,
-    )
-
-
-def _best_pairs(log_probs: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The best pairs of a left and a right token, and EOS on the left.
-
-    EOS on the left pays for no right token, so it can be the best way on although other left tokens
-    are more probable: it is always among the ways.
-    """
-    batch, beam_size, _, vocabulary = log_probs.shape
-    eos = ops.equal(ops.arange(vocabulary), EOS)
-    left, left_token = top_k(ops.where(eos, IMPOSSIBLE, log_probs[:, :, 0]), width)
-    right, right_token = top_k(log_probs[:, :, 1], width)
-    shape, flat = (batch, beam_size, width, width), (batch, beam_size, width * width)
-    total = ops.reshape(left[..., :, None] + right[..., None, :], flat)
-    lefts = ops.reshape(ops.broadcast_to(left_token[..., :, None], shape), flat)
-    rights = ops.reshape(ops.broadcast_to(right_token[..., None, :], shape), flat)
-    pairs = ops.stack([lefts, rights], axis=-1)
-    end = ops.full((batch, beam_size, 1, 2), EOS, dtype="int32")
-    total = ops.concatenate([total, log_probs[:, :, 0, EOS : EOS + 1]], axis=2)
-    return total, ops.concatenate([pairs, end], axis=2)
-
-
-def _continuations(
-    tokens: Tensor, parent: Tensor, log_probs: Tensor, time: Tensor
-) -> Continuations:
-    """Finds where the tokens of a step end."""
-    per_step = tokens.shape[-1]
-    is_eos = ops.cast(ops.equal(tokens, EOS), "int32")
-    after = ops.cumsum(is_eos, axis=-1)  # [B, M, C]: 0 before EOS, at least 1 from it on
-    written = ops.sum(ops.cast(ops.equal(after, 0), "int32"), axis=-1)
-    return Continuations(
-        ops.where(ops.equal(after, 0), tokens, PAD),
-        parent,
-        log_probs,
-        time * per_step + written,
-        written < per_step,
-    )
-
-
-def _sampled_continuations(
-    beam: Beam, log_probs: Tensor, limited: Tensor, time: Tensor, noise: Tensor, rules: Rules
-) -> Continuations:
-    """One continuation of each hypothesis, drawn with the uniform numbers `noise` [B, K, C]."""
-    tokens = _drawn(limited, noise, rules)  # [B, K, C]
-    cost = ops.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
-    if tokens.shape[-1] == 2:
-        ended = ops.equal(tokens[..., 0], EOS)
-        total = cost[..., 0] + ops.where(ended, 0.0, cost[..., 1])
-    else:
-        total = cost[..., 0]
-    places = ops.arange(tokens.shape[1], dtype="int32")
-    parent = ops.broadcast_to(places, tokens.shape[:2])
-    return _continuations(tokens, parent, beam.log_probs + total, time)
-
-
-def _drawn(log_probs: Tensor, noise: Tensor, rules: Rules) -> Tensor:
-    """Inverse-transform sampling of the tempered, truncated distribution; best tokens first."""
-    vocabulary = log_probs.shape[-1]
-    scaled, tokens = ops.top_k(
-        log_probs / rules.temperature, min(rules.top_k or vocabulary, vocabulary)
-    )
-    probability = ops.exp(scaled - ops.logsumexp(scaled, axis=-1, keepdims=True))
-    before = ops.cumsum(probability, axis=-1) - probability
-    if rules.top_p is not None:
-        probability = ops.where(before < rules.top_p, probability, 0.0)
-    upto = ops.cumsum(probability, axis=-1)
-    passed = ops.cast(upto <= noise[..., None] * upto[..., -1:], "int32")
-    possible = ops.sum(ops.cast(probability > 0, "int32"), axis=-1)
-    chosen = ops.minimum(ops.sum(passed, axis=-1), possible - 1)
-    return ops.cast(ops.take_along_axis(tokens, chosen[..., None], axis=-1)[..., 0], "int32")
 
 
 def _collect(pool: Pool, beam: Beam, ways: Continuations, time: Tensor, rules: Rules) -> Pool:

@@ -31,31 +31,34 @@ from kooler.seq2seq.shapes import in_its_precision
 DIRECTIONS = ("l2r", "r2l")
 
 
-def synchronous_search(model: Any, rules: Rules) -> Callable[..., tuple[Any, ...]]:
+def synchronous_search(
+    model: Any, rules: Rules, names: tuple[str, ...] = ()
+) -> Callable[..., tuple[Any, ...]]:
     """The search as one compiled function.
 
     Args:
         model: A model that writes both directions together: with `step_together`, or for
             `partners="all"` with `step_of_all_pairs`.
         rules: Of the search.
+        names: Those of "banned" and "noise" that are given.
 
     Returns:
-        A function of sources int32 [B, S], banned tokens float32 [V], the longest target int32 and,
-        for samples, uniform numbers [steps, B, K, 1].  It returns streams int32 [B, K, slots],
-        their log-probabilities and scores [B, K], best first, and the index in `DIRECTIONS` of
-        each.
+        A function of sources int32 [B, S], the longest target int32 and, where they are named,
+        banned tokens float32 [V] and, for samples, uniform numbers [steps, B, K, 1].  It returns
+        streams int32 [B, K, slots], their log-probabilities and scores [B, K], best first, and the
+        index in `DIRECTIONS` of each.
     """
     halved = rules._replace(beam_size=half_of(rules.beam_size))
 
-    def function(
-        source: Tensor, banned: Tensor, limit: Tensor, noise: Tensor | None = None
-    ) -> tuple[Any, ...]:
+    def function(source: Tensor, limit: Tensor, *arrays: Tensor) -> tuple[Any, ...]:
+        given = dict(zip(names, arrays, strict=True))
         batch = source.shape[0]
         step = step_of_both(model, model.encode(source), halved)
         caches, start = starting_both(model, batch, halved)
-        if noise is not None:
-            noise = ops.reshape(noise, (noise.shape[0], 2 * batch, halved.beam_size, 1))
-        pool = search(step, caches, start, halved, banned=banned, noise=noise, limit=limit)
+        if "noise" in given:
+            shape = (given["noise"].shape[0], 2 * batch, halved.beam_size, 1)
+            given["noise"] = ops.reshape(given["noise"], shape)
+        pool = search(step, caches, start, halved, limit=limit, **given)
         return _ranked(pool.tokens, pool.log_probs, pool.scores, batch)
 
     return compiled(in_its_precision(model, function), model.variables)
@@ -87,8 +90,7 @@ def step_of_both(model: Any, memory: Memory, rules: Rules) -> Step:
         rows, each, _ = inputs.shape
         paired = ops.reshape(inputs, (rows // 2, 2 * each, 1))
         logits, caches = advance(paired, time, caches, memory)
-        log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-        return ops.reshape(log_probs, (rows, each, 1, -1)), caches
+        return ops.reshape(ops.cast(logits, "float32"), (rows, each, 1, -1)), caches
 
     return step
 

@@ -28,7 +28,7 @@ def searched_at_once(model, order, rules):
     steps = _sizes(module.steps_of(rules.max_length, module.tokens_per_step(order)))[-1]
     step = step_of(model, model.encode(SOURCE), order)
     state, tags = starting(model, len(SOURCE), order, rules, steps)
-    pool = search(step, state, tags, rules, banned=ops.zeros((model.vocabulary_size,)))
+    pool = search(step, state, tags, rules)
     return [ops.convert_to_numpy(part) for part in pool[:3]]
 
 

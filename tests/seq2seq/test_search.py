@@ -12,10 +12,11 @@ import pytest
 from keras import ops
 
 from kooler.core.compiled import compiled
+from kooler.seq2seq.continuations import IMPOSSIBLE, POSSIBLE
 from kooler.seq2seq.order import ORDERS, START_TAGS, sentence_of, tokens_per_step
 from kooler.seq2seq.reserved_ids import EOS, L2R, PAD, RESERVED
 from kooler.seq2seq.rules import Rules, check_search
-from kooler.seq2seq.search import IMPOSSIBLE, POSSIBLE, search
+from kooler.seq2seq.search import search
 
 STATES = 61
 VOCABULARY = RESERVED + 3

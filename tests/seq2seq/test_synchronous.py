@@ -74,7 +74,7 @@ def test_a_layer_fuses_what_it_sees_of_both_streams(fusion):
     expected = normalised(x + np.stack(found) @ weights[0] + weights[1])
 
     mask = Seen(*(ops.convert_to_tensor(m[None, None].repeat(2, 0)) for m in (own, other)), 1)
-    tensors = [ops.convert_to_tensor(part) for part in (x, query, key, value)]
+    tensors = [ops.convert_to_tensor(part) for part in (x, query, key.swapaxes(-1, -2), value)]
     result = layer.attend_to_self(*tensors, mask, False)
 
     np.testing.assert_allclose(ops.convert_to_numpy(result), expected, atol=1e-5)

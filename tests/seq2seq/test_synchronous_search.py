@@ -13,10 +13,10 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.seq2seq import generate, score
+from kooler.seq2seq.continuations import POSSIBLE
 from kooler.seq2seq.order import ORDERS, layout
 from kooler.seq2seq.reserved_ids import EOS, L2R, PAD, R2L, RESERVED
 from kooler.seq2seq.rules import Rules
-from kooler.seq2seq.search import POSSIBLE
 from kooler.seq2seq.synchronous_search import synchronous_search
 from tests.seq2seq.small_model import small_pair
 from tests.seq2seq.test_search import (
@@ -72,7 +72,7 @@ def searcher(rules):
 def found_by(rules, tables):
     """For each sentence the list of (stream, log p, score, direction), best first."""
     limit = np.array(rules.max_length, "int32")
-    parts = searcher(rules)(tables.reshape(BATCH, -1), np.zeros(VOCABULARY, "float32"), limit)
+    parts = searcher(rules)(tables.reshape(BATCH, -1), limit)
     tokens, log_probs, scores, directions = (ops.convert_to_numpy(part) for part in parts)
     return [
         [

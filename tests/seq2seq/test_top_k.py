@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kooler.seq2seq.top_k import BLOCK, top_k
+from kooler.seq2seq.top_k import BLOCK, most_probable, top_k
 
 
 def largest(numbers, k):
@@ -41,3 +41,29 @@ def test_of_equal_numbers_the_values_are_right_and_no_place_comes_twice():
     np.testing.assert_array_equal(found, largest(numbers, 5)[0])
     np.testing.assert_array_equal(np.take_along_axis(numbers, places, axis=-1), found)
     assert all(len(set(row)) == 5 for row in places.tolist())
+
+
+@pytest.mark.parametrize("size", [7, 20 * BLOCK, 20 * BLOCK + 1])
+def test_the_most_probable_are_those_of_a_softmax(size):
+    logits = 4 * np.random.default_rng(2).standard_normal((2, 3, size)).astype("float32") - 30
+    logits[0, 0, 1] = -1e9  # what must not be written
+    added = np.zeros(size, "float32")
+    added[::3] = -5.0
+    wide = logits.astype("float64")
+    top = wide.max(-1, keepdims=True)
+    total = top + np.log(np.exp(wide - top).sum(-1, keepdims=True))
+    expected, index = largest(wide - total + added, 4)
+
+    found = most_probable(ops.convert_to_tensor(logits), 4, ops.convert_to_tensor(added))
+    best, tokens, log_total = map(ops.convert_to_numpy, found)
+
+    np.testing.assert_array_equal(tokens, index)
+    np.testing.assert_allclose(best, expected, atol=2e-5)  # differences of numbers around 30
+    np.testing.assert_allclose(log_total, total, atol=2e-5)
+
+
+def test_equally_probable_tokens_share_what_there_is():
+    best, tokens, _ = most_probable(ops.zeros((1, 4 * 2 * BLOCK)), 2)
+
+    np.testing.assert_allclose(ops.convert_to_numpy(best), -np.log(512.0), rtol=1e-6)
+    assert len(set(ops.convert_to_numpy(tokens)[0].tolist())) == 2

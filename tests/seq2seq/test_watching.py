@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from kooler.seq2seq.continuations import IMPOSSIBLE
 from kooler.seq2seq.generation import hypotheses
 from kooler.seq2seq.order import ORDERS, tokens_per_step
 from kooler.seq2seq.rules import Rules
-from kooler.seq2seq.search import IMPOSSIBLE
 from kooler.seq2seq.watching import Halves, _halves, watch, watch_both
 from tests.seq2seq.small_model import small_model, small_pair
 
