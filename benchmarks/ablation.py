@@ -2,6 +2,8 @@ r"""What does each part of bidirectional decoding bring?  One training after the
 
     python -m benchmarks.ablation --data FOLDER --rows A0,A4,A6b --seeds 0,1,2,3,4 --full   (a GPU)
     python -m benchmarks.ablation --data FOLDER --rows A0,A6b --seeds 0 --updates 500       (a CPU)
+    python -m benchmarks.ablation --data FOLDER --set arxiv_cs20k --tests test \
+        --rows A0,A1,A5,A6l,A6b --updates 2000                           (titles, by `titles.py`)
     python -m benchmarks.ablation --out runs/ablation --table                       (only the table)
 
 Every (training, seed) is a run directory below `--out`: one that is there is resumed, one that is
@@ -22,6 +24,7 @@ from benchmarks.ablation_rows import ROWS, TRAININGS, Row, needed
 from benchmarks.ablation_scores import lengths_table, scored, table
 from benchmarks.data import data_set
 from benchmarks.paired_bootstrap import paired_bootstrap
+from benchmarks.titles import COMMON, RECIPES, spread
 from benchmarks.translation import FULL, RECIPE, SHORT
 from kooler.seq2seq.array_files import read_arrays
 from kooler.seq2seq.corpus import Pair, Report, read_pairs
@@ -48,7 +51,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the published recipe")
     parser.add_argument("--updates", type=int, help="instead of those of the recipe")
     parser.add_argument("--decode-every", type=int, default=5, help="epochs, for A7 and A8")
-    parser.add_argument("--limit", type=int, help="the first pairs of each test set only")
+    parser.add_argument("--limit", type=int, help="so many pairs of each test set only")
     parser.add_argument("--table", action="store_true", help="print the table, train nothing")
     given = parser.parse_args()
     out = Path(given.out)
@@ -69,8 +72,8 @@ def work(given: argparse.Namespace, out: Path) -> None:
         for name in names:
             for test in given.tests.split(","):
                 if not any(key(record) == (name, seed, test) for record in results(out)):
-                    pairs = list(read_pairs([folder / f"{test}.tsv"], report=Report()))
-                    measure(name, seed, test, pairs[: given.limit], out)
+                    file = spread(folder / f"{test}.tsv", given.limit, out / given.set)
+                    measure(name, seed, test, list(read_pairs([file], report=Report())), out)
 
 
 def trained(name: str, seed: int, folder: Path, out: Path, given: argparse.Namespace) -> None:
@@ -81,7 +84,7 @@ def trained(name: str, seed: int, folder: Path, out: Path, given: argparse.Names
         files.append(written_pairs(out / f"{pseudo}-{seed}", files[0], out / f"{name}-{seed}.tsv"))
     if "teacher" in changes:
         changes["teacher"] = str(out / f"{changes['teacher']}-{seed}")
-    base = RECIPE | (FULL if given.full else SHORT)
+    base = recipe(given.set, given.full)
     updates = given.updates or base["updates"]
     base |= {"updates": updates, "warmup": min(base["warmup"], updates // 4)}
     every = max(min(250, updates), 1)
@@ -92,8 +95,22 @@ def trained(name: str, seed: int, folder: Path, out: Path, given: argparse.Names
         display = make_display()
         resume = (run / "settings.json").exists()
         print(f"{'resuming' if resume else 'training'} {run}", flush=True)
-        train(settings, files, [folder / "valid.tsv"], run, resume=resume, display=display)
+        train(settings, files, [dev_file(folder, out)], run, resume=resume, display=display)
         (run / "finished").touch()
+
+
+def recipe(name: str, full: bool) -> dict[str, Any]:
+    """The settings of a data set, before a row changes them."""
+    if name in RECIPES:
+        return COMMON | RECIPES[name] | {"pointer": True}
+    return RECIPE | (FULL if full else SHORT)
+
+
+def dev_file(folder: Path, out: Path) -> Path:
+    """What losses are looked at with: at most 2,000 pairs."""
+    names = ("valid.tsv", "dev.tsv")
+    file = next(folder / name for name in names if (folder / name).exists())
+    return spread(file, 2000, out / folder.name)
 
 
 def written_pairs(run: Path, truth: Path, path: Path) -> Path:
@@ -132,7 +149,9 @@ def measure(name: str, seed: int, test: str, pairs: list[Pair], out: Path) -> No
     began = time.perf_counter()
     titles = written(row, seed, writer, [pair.source for pair in pairs], out)
     seconds = time.perf_counter() - began
-    words, references = [clean(t) for t in titles], [clean(pair.target) for pair in pairs]
+    read = writer.tokenizer.as_read
+    words = [clean(read(title)) for title in titles]
+    references = [clean(read(pair.target)) for pair in pairs]
     (out / f"{name}-{seed}-{test}.txt").write_text("".join(f"{w}\n" for w in words), "utf-8")
     (out / f"reference-{test}.txt").write_text("".join(f"{w}\n" for w in references), "utf-8")
     record = {
