@@ -38,25 +38,25 @@ def best_continuations(
     """Every continuation that can rank among the K best finished or the K best open ones.
 
     Args:
-        log_probs: float32 [B, K], of the open hypotheses.
-        logits: float32 [B, K, C, V], of the tokens of this step.
+        log_probs: float32 [B, K], of the open hypotheses; or [B, 1], of the first.
+        logits: float32 [B, K, C, V], of the tokens of this step; or [B, 1, C, V].
         time: int32 scalar, how many steps are behind it.
         rules: The limits.
         banned: float32 [V], 1 for tokens that must not be written.
     """
-    batch, beam_size, per_step, _ = logits.shape
+    batch, places, per_step, _ = logits.shape
     if per_step == 2:
         best, tokens = _best_pairs(logits, time, rules, banned)  # [B, K, ways], [B, K, ways, 2]
     else:
         best, tokens, _ = _best_tokens(logits[:, :, 0], time, rules, banned)
         tokens = tokens[..., None]
     ways = best.shape[2]
-    parent = ops.broadcast_to(ops.arange(beam_size, dtype="int32")[None, :, None], best.shape)
+    parent = ops.broadcast_to(ops.arange(places, dtype="int32")[None, :, None], best.shape)
     total = log_probs[..., None] + best
     return _continuations(
-        ops.reshape(tokens, (batch, beam_size * ways, per_step)),
-        ops.reshape(parent, (batch, beam_size * ways)),
-        ops.reshape(total, (batch, beam_size * ways)),
+        ops.reshape(tokens, (batch, places * ways, per_step)),
+        ops.reshape(parent, (batch, places * ways)),
+        ops.reshape(total, (batch, places * ways)),
         time,
     )
 
@@ -69,7 +69,7 @@ def _best_tokens(
     Returns:
         Their log p [B, K, ways], they themselves, and the log p of EOS [B, K, 1].
     """
-    width = min(logits.shape[1] + 1, logits.shape[2])
+    width = min(rules.beam_size + 1, logits.shape[2])
     added = None if banned is None else banned * _not_eos(banned.shape[0]) * IMPOSSIBLE
     best, tokens, total = most_probable(logits, width, added)
     is_eos = ops.equal(tokens, EOS)

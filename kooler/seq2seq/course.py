@@ -26,6 +26,7 @@ from keras import ops
 
 from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
+from kooler.seq2seq.ancestry import Ancestry
 from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
@@ -36,6 +37,7 @@ from kooler.seq2seq.search import (
     Step,
     first_stage,
     grown,
+    opened,
     sentences_done,
     steps_of,
     stretched,
@@ -45,6 +47,7 @@ from kooler.seq2seq.synchronous_search import starting_both, step_of_both
 
 BOTH = "both"
 FIRST_STEPS = 16
+MANY_ROWS = 32  # from which on the places of a sentence take their first step as one
 
 
 class Course:
@@ -199,7 +202,7 @@ class _Functions:
         steps = self.sizes[0]
         state, tags = self._starting(source.shape[0], steps)
         stage = first_stage(state, tags, self.rules, steps, together="noise" in self.names)
-        done, stage = self._advanced(stage, memory, steps, *ends)
+        done, stage = self._advanced(stage, memory, steps, *ends, first=True)
         read = [memory.layers] if memory.copyable is None else [memory.layers, memory.copyable]
         # only the structure is kept: the tensors of a trace must not outlive it
         self._nest = keras.tree.map_structure(lambda part: 0, [stage, *read])
@@ -222,12 +225,21 @@ class _Functions:
         until: Tensor,
         most: Tensor,
         *arrays: Tensor,
+        first: bool = False,
     ) -> tuple[Tensor, Stage]:
         given = dict(zip(self.names, arrays, strict=True))
         step = self._step(memory, given.pop("projection", None))
         rules = self.rules._replace(max_length=given.pop("limit"))
+        if first and self._begins_alike(stage):
+            stage = opened(step, stage, rules, banned=given.get("banned"))
         stage = stretched(step, stage, rules, steps, until=until, most_done=most, **given)
         return sentences_done(stage, rules), stage
+
+    def _begins_alike(self, stage: Stage) -> bool:
+        """Whether the first step is one of its own: it saves more than its compilation costs."""
+        batch, places = stage.beam.log_probs.shape
+        shared = isinstance(stage.state, Ancestry) and "noise" not in self.names
+        return shared and places > 1 and batch * places >= MANY_ROWS
 
     def _starting(self, batch: int, steps: int) -> tuple[Any, Tensor]:
         if self.order == BOTH:

@@ -335,12 +335,14 @@ class Seq2Seq(keras.Model):
         memory: Memory,
         projection: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        """One step of every row; the rows of a sentence share its cache of R·C slots a step.
+        """One step of every row; the rows of a sentence share its cache of K·C slots a step.
 
+        There are K rows, or at the first step the first of them alone, which stands for all.
         With the `projection()` of the weights at hand, logits are [B, R, C, V′].
         """
         state = state.written(time)
-        seen = state.readable(inputs.shape[2])
+        rows = inputs.shape[1] * inputs.shape[2]
+        seen = state.readable(inputs.shape[2])[:, :, :rows]
         given = (inputs, time, sides, state.caches, seen, memory, projection)
         logits, caches = self._stepped(*given)
         return logits, state._replace(caches=caches)

@@ -193,8 +193,18 @@ def advanced(
         drawn = ops.take(noise, time, 0)
         ways = sampled_continuations(beam.log_probs, logits, time, rules, banned, drawn)
     pool = _collect(pool, beam, ways, time, rules)
-    beam, parent = _go_on(beam, ways, time, keep_places=noise is not None)
+    beam, parent = _go_on(beam, ways, time, rules, keep_places=noise is not None)
     return Stage(time + 1, beam, pool, _reordered(state, parent))
+
+
+def opened(step: Step, stage: Stage, rules: Rules, *, banned: Tensor | None = None) -> Stage:
+    """A search after its first step, with one row for each sentence: its places begin alike, with
+    the same tags, and only the first of them counts.
+
+    For a state that is an `Ancestry`, whose rows share their caches.
+    """
+    one = Beam(*(part[:, :1] for part in stage.beam))
+    return advanced(step, stage._replace(beam=one), rules, banned=banned)
 
 
 def steps_of(max_length: int, per_step: int) -> int:
@@ -233,7 +243,7 @@ def _first_beam(start: Tensor, beam_size: int, slots: int, together: bool) -> Be
 
 def _collect(pool: Pool, beam: Beam, ways: Continuations, time: Tensor, rules: Rules) -> Pool:
     """Takes the finished continuations that rank among the K best of all into the pool."""
-    beam_size = beam.log_probs.shape[1]
+    beam_size = rules.beam_size
     threshold = ops.top_k(ways.log_probs, beam_size)[0][:, -1:]
     open_still = ops.logical_not(_done(beam, pool, rules))[:, None]
     taken = ways.finished & (ways.log_probs >= threshold) & (ways.log_probs > POSSIBLE) & open_still
@@ -256,9 +266,11 @@ def _collect(pool: Pool, beam: Beam, ways: Continuations, time: Tensor, rules: R
     )
 
 
-def _go_on(beam: Beam, ways: Continuations, time: Tensor, keep_places: bool) -> tuple[Beam, Tensor]:
+def _go_on(
+    beam: Beam, ways: Continuations, time: Tensor, rules: Rules, keep_places: bool
+) -> tuple[Beam, Tensor]:
     """The K best open continuations become the beam; `keep_places` keeps samples where they are."""
-    beam_size = beam.log_probs.shape[1]
+    beam_size = rules.beam_size
     log_probs = ops.where(ways.finished, IMPOSSIBLE, ways.log_probs)
     if keep_places:
         index = ops.broadcast_to(ops.arange(beam_size, dtype="int32"), log_probs.shape)
@@ -305,8 +317,7 @@ def _done(beam: Beam, pool: Pool, rules: Rules) -> Tensor:
     """Whether each sentence's pool is final, bool [B]."""
     best_open = ops.max(beam.log_probs, axis=1)
     exhausted = best_open < POSSIBLE
-    beam_size = beam.log_probs.shape[1]
-    enough = pool.count >= beam_size
+    enough = pool.count >= rules.beam_size
     if rules.early_stopping == "best":
         return exhausted | (enough & (ops.max(pool.log_probs, axis=1) >= best_open))
     if rules.early_stopping:

@@ -23,12 +23,13 @@ def model():
     return small_model(14, layers=1)
 
 
-def searched_at_once(model, order, rules):
+def searched_at_once(model, order, rules, banned=None):
     """The same search in one loop, with all the room from the beginning."""
     steps = _sizes(module.steps_of(rules.max_length, module.tokens_per_step(order)))[-1]
     step = step_of(model, model.encode(SOURCE), order)
     state, tags = starting(model, len(SOURCE), order, rules, steps)
-    pool = search(step, state, tags, rules)
+    banned = None if banned is None else ops.convert_to_tensor(banned)
+    pool = search(step, state, tags, rules, banned=banned)
     return [ops.convert_to_numpy(part) for part in pool[:3]]
 
 
@@ -46,6 +47,43 @@ def test_stretches_find_what_one_loop_finds(model, short_stretches, order):
     assert len(course._functions.sizes) > 1
     assert not course.more
     assert_same(course.pool(), searched_at_once(model, order, RULES))
+
+
+@pytest.fixture
+def rows(model, monkeypatch):
+    """How many rows of a sentence each step has that is traced, where few rows are many."""
+    monkeypatch.setattr(module, "MANY_ROWS", 1)
+    step_of_relatives, counts = model.step_of_relatives, []
+
+    def watched(inputs, *given):
+        counts.append(inputs.shape[1])
+        return step_of_relatives(inputs, *given)
+
+    monkeypatch.setattr(model, "step_of_relatives", watched)
+    return counts
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("order", ["l2r", "mid"])
+@pytest.mark.parametrize("banned", [None, 7])
+def test_many_rows_take_their_first_step_as_one(model, rows, order, banned):
+    forbidden = None if banned is None else np.eye(14, dtype="float32")[banned]
+    course = Course(model, order, RULES, SOURCE, banned=forbidden)
+    course.run()
+
+    assert rows[0] == 1
+    assert set(rows[1:]) == {RULES.beam_size}
+    assert_same(course.pool(), searched_at_once(model, order, RULES, forbidden))
+    assert banned is None or not (course.pool()[0] == banned).any()
+
+
+@pytest.mark.compiles
+def test_samples_begin_apart(model, rows):
+    noise = np.random.default_rng(0).random((10, 2, 3, 1), dtype="float32")
+    course = Course(model, "l2r", RULES._replace(temperature=1.0), SOURCE, noise=noise)
+    course.run()
+
+    assert set(rows) == {RULES.beam_size}
 
 
 @pytest.mark.compiles
