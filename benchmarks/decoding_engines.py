@@ -5,7 +5,7 @@ best target of each, as ids without EOS.  All get the weights of one model of ou
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from kooler.seq2seq.transformer import MASKED, sinusoids
 Engine = Callable[[list[list[int]], int, int], list[list[int]]]
 
 
-def kooler_engine(model: Seq2Seq, max_length: int) -> Engine:
+def kooler_engine(
+    model: Seq2Seq, max_length: int, shortlist: Sequence[int] | None = None
+) -> Engine:
     """`generate`, on the backend that KERAS_BACKEND names."""
 
     def translate(rows: list[list[int]], beam_size: int, batch_size: int) -> list[list[int]]:
@@ -32,6 +34,7 @@ def kooler_engine(model: Seq2Seq, max_length: int) -> Engine:
             batch_size=batch_size,
             max_length=max_length,
             early_stopping=True,  # as the others
+            shortlist=shortlist,
             compact=True,  # however few sentences; the shapes are compiled before the race
         )
         return [ids[ids != PAD].tolist() for ids in written.ids[:, 0]]

@@ -9,6 +9,7 @@ the rounds, by default of processor time, since the cores of most machines are s
 beside it: which part of the best hypotheses is, token by token, that of CTranslate2 in float32.
 
 `kerashub` is KerasHub's BART with the same sizes, random weights, and 14 tokens a sentence.
+`kooler-shortlist` scores only the tokens that targets of the run's training pairs are made of.
 
 Random weights know no end, so that they are given a tendency to end by a shift of the last bias.
 """
@@ -23,7 +24,8 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 BATCHES, BEAMS = (64, 8, 1), (5, 1)
-ENGINES = ("kooler", "ctranslate2", "ctranslate2-int8", "transformers", "kerashub")
+SHORT = "kooler-shortlist"
+ENGINES = ("kooler", "ctranslate2", "ctranslate2-int8", "transformers", "kerashub", SHORT)
 BASE = "ctranslate2"
 KERASHUB_LENGTH = 14  # tokens; about the mean of Multi30k
 
@@ -36,6 +38,7 @@ def contestants(given: argparse.Namespace) -> tuple[dict, list[list[int]]]:
         kooler_engine,
         transformers_engine,
     )
+    from kooler.seq2seq.shortlist import written_tokens
 
     model, rows = from_run(given) if given.run else random_model(given.sentences)
     makers = {
@@ -44,6 +47,7 @@ def contestants(given: argparse.Namespace) -> tuple[dict, list[list[int]]]:
         "ctranslate2-int8": lambda: ctranslate2_engine(model, given.max_length, "int8"),
         "transformers": lambda: transformers_engine(model, given.max_length),
         "kerashub": lambda: kerashub_engine(model, KERASHUB_LENGTH),
+        SHORT: lambda: kooler_engine(model, given.max_length, written_tokens(given.run)),
     }
     return {name: makers[name]() for name in given.engines}, rows
 

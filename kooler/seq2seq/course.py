@@ -30,7 +30,7 @@ from kooler.seq2seq.ancestry import Ancestry
 from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
-from kooler.seq2seq.projection import kept_projection
+from kooler.seq2seq.projection import projection_of
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import (
     Stage,
@@ -61,6 +61,7 @@ class Course:
         limit: The most tokens of a target, at most `rules.max_length`.
         banned: float32 [V], 1 for tokens that must not be written; None if all may be.
         noise: float32 [steps, B, K, C] uniform numbers, for samples.
+        shortlist: The tokens that are scored, as `checked_shortlist` gives them; None if all are.
 
     Attributes:
         more: Whether another step can change what was found.
@@ -77,13 +78,18 @@ class Course:
         limit: int | None = None,
         banned: np.ndarray | None = None,
         noise: np.ndarray | None = None,
+        shortlist: np.ndarray | None = None,
     ) -> None:
+        if banned is not None and shortlist is not None:
+            banned = banned[shortlist]
         given = {
             "limit": np.array(limit or rules.max_length, "int32"),
-            "projection": None if order == BOTH else kept_projection(model),
+            "projection": None if order == BOTH else projection_of(model, shortlist),
+            "shortlist": shortlist,
             "banned": banned,
             "noise": noise,
         }
+        self._shortlist = shortlist
         given = {name: array for name, array in given.items() if array is not None}
         names = tuple(given)
         key = ("course", order, rules, names)
@@ -131,12 +137,17 @@ class Course:
     def pool(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What has finished: streams int32 [B, K, slots], log p and scores float32 [B, K]."""
         tokens, log_probs, scores = self._finished.merged(self._pool())
-        return tokens, log_probs, scores
+        return self._named(tokens), log_probs, scores
 
     def beam(self) -> tuple[np.ndarray, np.ndarray]:
         """What is still open: streams int32 [B, K, slots] and their log p float32 [B, K]."""
         beam = self._functions.stage_of(self._state).beam
-        return ops.convert_to_numpy(beam.tokens), ops.convert_to_numpy(beam.log_probs)
+        tokens = self._named(ops.convert_to_numpy(beam.tokens))
+        return tokens, ops.convert_to_numpy(beam.log_probs)
+
+    def _named(self, tokens: np.ndarray) -> np.ndarray:
+        """Ids of tokens, out of their places in the shortlist."""
+        return tokens if self._shortlist is None else self._shortlist[tokens]
 
     def _pool(self) -> list[np.ndarray]:
         pool = self._functions.stage_of(self._state).pool
@@ -228,7 +239,7 @@ class _Functions:
         first: bool = False,
     ) -> tuple[Tensor, Stage]:
         given = dict(zip(self.names, arrays, strict=True))
-        step = self._step(memory, given.pop("projection", None))
+        step = self._step(memory, given.pop("projection", None), given.pop("shortlist", None))
         rules = self.rules._replace(max_length=given.pop("limit"))
         if first and self._begins_alike(stage):
             stage = opened(step, stage, rules, banned=given.get("banned"))
@@ -246,10 +257,10 @@ class _Functions:
             return starting_both(self.model, batch, self.rules)
         return starting(self.model, batch, self.order, self.rules, steps)
 
-    def _step(self, memory: Memory, projection: Tensor | None) -> Step:
+    def _step(self, memory: Memory, *given: Tensor | None) -> Step:
         if self.order == BOTH:
             return step_of_both(self.model, memory, self.rules)
-        return step_of(self.model, memory, self.order, projection)
+        return step_of(self.model, memory, self.order, *given)
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return compiled(in_its_precision(self.model, function), self.model.variables)
@@ -275,17 +286,26 @@ def starting(
     return state, ops.broadcast_to(tags, (batch, per_step))
 
 
-def step_of(model: Seq2Seq, memory: Memory, order: str, projection: Tensor | None = None) -> Step:
+def step_of(
+    model: Seq2Seq,
+    memory: Memory,
+    order: str,
+    projection: Tensor | None = None,
+    shortlist: Tensor | None = None,
+) -> Step:
     """The step function of a search: the model, with its sources read.
 
     Args:
         model: The model.
         memory: Its sources.
         order: "l2r", "r2l" or "mid".
-        projection: What `model.projection()` gives, where it is kept.
+        projection: What `model.projection` gives, where it is made before.
+        shortlist: The tokens that it is made of, int32 [V″]; the search goes by places in it.
     """
 
     def step(state: Any, inputs: Tensor, time: Tensor) -> tuple[Tensor, Any]:
+        if shortlist is not None:
+            inputs = ops.take(shortlist, inputs, axis=0)
         given = (inputs, time, SIDES[order], state, memory, projection)
         logits, state = model.step_of_relatives(*given)
         return ops.cast(logits, "float32"), state

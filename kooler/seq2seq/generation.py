@@ -35,6 +35,7 @@ from kooler.seq2seq.rules import Rules, check_ranking, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
 from kooler.seq2seq.search import steps_of
 from kooler.seq2seq.shapes import cached, id_lists, source_batches
+from kooler.seq2seq.shortlist import checked_shortlist
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of, synchronous_search
 
 MANY = 16  # batches, from which on more shapes are compiled to be faster
@@ -67,6 +68,7 @@ def generate(
     early_stopping: bool | str = "best",
     partners: str = "rank",
     rank_by: str = "score",
+    shortlist: Sequence[int] | None = None,
     batch_size: int = 64,
     compact: bool | None = None,
 ) -> Generation:
@@ -97,6 +99,8 @@ def generate(
             recurrent model).
         rank_by: Which candidates come first: "score", the likeliest, or "consensus", those that are
             most like all others, weighted by their scores; samples count equally.
+        shortlist: Ids of the only tokens that are scored and written, which is faster; see
+            `shortlist.py`.
         batch_size: Sources run together.
         compact: Whether sources that are done leave their batch, which is faster and compiles more
             shapes; None does so from 16 batches on.
@@ -129,6 +133,7 @@ def generate(
     if order == "best" and model.writes_together:
         rules = rules._replace(beam_size=2 * half_of(beam_size))
     _check_banned(model, banned_tokens)
+    listed = None if shortlist is None else checked_shortlist(model, shortlist)
     rows = id_lists(source, model.source_vocabulary_size)
     banned = None
     if banned_tokens:
@@ -139,8 +144,8 @@ def generate(
     found: list[list[Hypothesis]] = [[] for _ in rows]
     for indices, batch in source_batches(rows, batch_size):
         noise = None if temperature is None else _noise(indices, batch.shape[0], rules, seed)
-        given: dict[str, Any] = {"banned": banned, "noise": noise, "compact": compact}
-        written = hypotheses(model, batch, order, rules, **given)
+        given: dict[str, Any] = {"banned": banned, "noise": noise, "shortlist": listed}
+        written = hypotheses(model, batch, order, rules, compact=compact, **given)
         for index, best in zip(indices, written, strict=False):
             if rank_by == "consensus":
                 best = _agreed(best, sampled=noise is not None)
@@ -166,6 +171,7 @@ def hypotheses(
     limit: int | None = None,
     banned: np.ndarray | None = None,
     noise: np.ndarray | None = None,
+    shortlist: np.ndarray | None = None,
     compact: bool = False,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of one batch, best first.
@@ -179,6 +185,7 @@ def hypotheses(
             follows from the other arguments, and nothing is compiled anew for another limit.
         banned: float32 [V], 1 for tokens that must not be written; None if all may be.
         noise: float32 [steps, B, K, 2] uniform numbers, for samples.
+        shortlist: As `Course` takes it.
         compact: Whether sentences that are done leave the batch, which compiles more shapes.
     """
     if order == "best" and model.writes_together:
@@ -187,7 +194,7 @@ def hypotheses(
     if order == "best" and model.writes_together:
         return _searched_together(model, source, *given)
     names = model.orders if order == "best" else (order,)
-    proposals = [_searched(model, source, name, *given, compact) for name in names]
+    proposals = [_searched(model, source, name, *given, shortlist, compact) for name in names]
     if order != "best":
         return proposals[0]
     return judged(model, source, proposals, rules, rules.max_length if limit else 0)
@@ -247,12 +254,14 @@ def _searched(
     limit: int,
     banned: np.ndarray | None,
     noise: np.ndarray | None,
+    shortlist: np.ndarray | None,
     compact: bool,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of one order."""
     if noise is not None:
         noise = noise[..., : tokens_per_step(order)]
-    course = Course(model, order, rules, source, limit=limit, banned=banned, noise=noise)
+    given: dict[str, Any] = {"banned": banned, "noise": noise, "shortlist": shortlist}
+    course = Course(model, order, rules, source, limit=limit, **given)
     if compact:
         course.finish()
     else:

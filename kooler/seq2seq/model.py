@@ -423,10 +423,12 @@ class Seq2Seq(keras.Model):
         mean = ops.sum(nll * weight) / ops.maximum(count, 1.0)
         self.trackers[name].update_state(mean, sample_weight=count)
 
-    def projection(self) -> Tensor:
-        """What `projected` takes, for `step_of_relatives`."""
-        table = ops.cast(self.embeddings, self.compute_dtype)
-        return projection(table, reserved_mask(self.vocabulary_size))
+    def projection(self, ids: Tensor) -> Tensor:
+        """What `projected` takes, for `step_of_relatives`, of the tokens `ids`; the first of them
+        are the reserved ids.
+        """
+        table = ops.take(ops.cast(self.embeddings, self.compute_dtype), ids, axis=0)
+        return projection(table, reserved_mask(ids.shape[0]))
 
     @property
     def writes_by_product(self) -> bool:

@@ -43,22 +43,47 @@ def projected(x: Tensor, projection: Tensor) -> Tensor:
     return ops.reshape(ops.matmul(flat, projection), (*ops.shape(x)[:-1], -1))
 
 
-def kept_projection(model: Any) -> Any:
-    """The projection of a model's weights as they are now; None where it is not kept.
+def projection_of(model: Any, shortlist: np.ndarray | None) -> Any:
+    """The projection of a model's weights as they are now; None where steps do without.
 
-    Only for XLA's CPU: an array of JAX never changes, so that what was made of one is right until
-    the model has another, while PyTorch and TensorFlow change weights in place; and on a GPU such
-    products are not what a step waits for.  A pointer or a prior reads the logits behind it.
+    Args:
+        model: The model.
+        shortlist: The tokens that are scored, int32 [V″]; None if all are.
+    """
+    if _is_kept(model):
+        return _kept(model, shortlist)
+    return None if shortlist is None else _maker(model)(shortlist)
+
+
+def _is_kept(model: Any) -> bool:
+    """Only for XLA's CPU: an array of JAX never changes, so that what was made of one is right
+    until the model has another, while PyTorch and TensorFlow change weights in place; and on a GPU
+    such products are not what a step waits for.  A pointer or a prior reads the logits behind it.
     """
     if keras.backend.backend() != "jax" or not model.writes_by_product:
-        return None
+        return False
     import jax
 
-    if jax.default_backend() != "cpu":
-        return None
+    return bool(jax.default_backend() == "cpu")
+
+
+def _kept(model: Any, shortlist: np.ndarray | None) -> Any:
+    """The last one is kept, for as long as table and shortlist are the same."""
     kept = model.__dict__.setdefault("_kept_projection", {})
-    if not kept:
-        kept["make"] = compiled(model.projection, model.variables)
-    if kept.get("table") is not model.embeddings.value:
-        kept.update(table=model.embeddings.value, made=kept["make"]())
+    if kept.get("table") is not model.embeddings.value or not _same(kept["of"], shortlist):
+        ids = np.arange(model.vocabulary_size) if shortlist is None else shortlist
+        made = _maker(model)(ids.astype("int32"))
+        kept.update(table=model.embeddings.value, of=shortlist, made=made)
     return kept["made"]
+
+
+def _maker(model: Any) -> Any:
+    """A compiled function of the ids that are scored."""
+    made = model.__dict__.setdefault("_make_projection", [])
+    if not made:
+        made.append(compiled(model.projection, model.variables))
+    return made[0]
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))

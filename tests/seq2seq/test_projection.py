@@ -6,7 +6,7 @@ from keras import ops
 from kooler.core.compiled import compiled
 from kooler.seq2seq.generation import generate
 from kooler.seq2seq.model import reserved_mask
-from kooler.seq2seq.projection import kept_projection, projected, projection
+from kooler.seq2seq.projection import projected, projection, projection_of
 from kooler.seq2seq.reserved_ids import EOS, RESERVED
 from kooler.seq2seq.top_k import BLOCK
 from tests.seq2seq.small_model import small_model, small_recurrent
@@ -35,7 +35,8 @@ def test_a_step_with_it_writes_what_a_step_without_it_does():
     def step(source, inputs):
         memory, time = model.encode(source), ops.convert_to_tensor(0, dtype="int32")
         given = (inputs, time, sides, model.first_state(2, 2, 1, 1), memory)
-        kept = model.step_of_relatives(*given, model.projection())[0]
+        ids = ops.convert_to_tensor(np.arange(70, dtype="int32"))
+        kept = model.step_of_relatives(*given, model.projection(ids))[0]
         return kept, model.step_of_relatives(*given)[0]
 
     function = compiled(step, model.variables)
@@ -47,14 +48,14 @@ def test_a_step_with_it_writes_what_a_step_without_it_does():
 
 def test_it_is_kept_until_the_weights_change():
     model = small_model(14, layers=1)
-    first = kept_projection(model)
+    first = projection_of(model, None)
     if keras.backend.backend() != "jax":  # weights change in place there
         assert first is None
         return
-    assert kept_projection(model) is first
+    assert projection_of(model, None) is first
     model.embeddings.assign(model.embeddings.value[::-1])
 
-    np.testing.assert_array_equal(kept_projection(model)[:-1, :14].T, model.embeddings.value)
+    np.testing.assert_array_equal(projection_of(model, None)[:-1, :14].T, model.embeddings.value)
 
 
 @pytest.mark.compiles
@@ -73,5 +74,5 @@ def test_what_is_written_follows_the_weights():
 
 @pytest.mark.parametrize("copying", ["pointer", "copy_prior"])
 def test_it_is_not_for_logits_that_something_else_reads(copying):
-    assert kept_projection(small_model(14, layers=1, **{copying: True})) is None
-    assert kept_projection(small_recurrent(14, layers=1)) is None
+    assert projection_of(small_model(14, layers=1, **{copying: True}), None) is None
+    assert projection_of(small_recurrent(14, layers=1), None) is None
