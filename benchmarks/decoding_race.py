@@ -71,7 +71,6 @@ def random_model(sentences: int) -> tuple:
 
     keras.utils.set_random_seed(0)
     model = Seq2Seq(9712, size="tiny", orders=("l2r",), dropout=0.0)
-    model.build()
     norm = model.decoder[-1].feedforward_norm
     norm.beta.assign(norm.beta + 1.5 * model.embeddings[1])
     random = np.random.default_rng(0)
