@@ -147,8 +147,7 @@ def generate(
         given: dict[str, Any] = {"banned": banned, "noise": noise, "shortlist": listed}
         written = hypotheses(model, batch, order, rules, compact=compact, **given)
         for index, best in zip(indices, written, strict=False):
-            if rank_by == "consensus":
-                best = _agreed(best, sampled=noise is not None)
+            best = ranked(best, rank_by, sampled=noise is not None)
             found[index] = best[:n_best]
     return _generation(found, n_best)
 
@@ -238,9 +237,11 @@ def _ranked(
     return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 
-def _agreed(found: list[Hypothesis], sampled: bool) -> list[Hypothesis]:
-    """Candidates, those most like all others first."""
-    if len(found) < 2:
+def ranked(found: list[Hypothesis], rank_by: str, sampled: bool = False) -> list[Hypothesis]:
+    """Candidates as they come by their score, or those most like all others first; `sampled` ones
+    count equally.
+    """
+    if rank_by == "score" or len(found) < 2:
         return found
     counted = shares([hypothesis.score for hypothesis in found], sampled)
     return [found[place] for place in by_consensus([one.ids for one in found], counted)]

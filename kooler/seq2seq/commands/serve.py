@@ -1,12 +1,12 @@
 """`kooler serve`: a run → titles over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kooler.seq2seq.commands.before import check_installed, check_run, run_or_shipped, start_keras
 from kooler.seq2seq.commands.ending import say
-from kooler.seq2seq.commands.options import RunOrShipped
+from kooler.seq2seq.commands.options import RankBy, RunOrShipped
 
 
 def serve(
@@ -28,6 +28,7 @@ def serve(
     seconds: Annotated[
         float, typer.Option(help="Longest time from request to answer.", metavar="SECONDS")
     ] = 10.0,
+    rank_by: RankBy = "score",
 ) -> None:
     """Serves titles over HTTP, with a page where one sees them being written.
 
@@ -44,12 +45,13 @@ def serve(
     sizes = _whole_numbers("--beam-sizes", beam_sizes)
     limits = Limits(beam_sizes=sizes, rows=rows, queue=queue, texts=min(64, queue), seconds=seconds)
     for size in sizes:
-        check_run(run, ["best"], beam_size=size, length_penalty=1.0, max_length=None)
+        checked: dict[str, Any] = {"length_penalty": 1.0, "max_length": None, "rank_by": rank_by}
+        check_run(run, ["best"], beam_size=size, **checked)
     check_installed("serve", "starlette", "uvicorn", "prometheus_client")
     start_keras()
     from kooler.seq2seq.serve.server import serve as start
 
-    if error := start(run, host, port, limits, say):
+    if error := start(run, host, port, limits, say, rank_by):
         raise error
 
 

@@ -26,7 +26,12 @@ GRACE = 5.0  # seconds beyond the time of a request that answers may take after 
 
 
 def serve(
-    run: Path, host: str, port: int, limits: Limits, tell: Callable[[str], None]
+    run: Path,
+    host: str,
+    port: int,
+    limits: Limits,
+    tell: Callable[[str], None],
+    rank_by: str = "score",
 ) -> BaseException | None:
     """Serves the model of a run until a signal comes.
 
@@ -36,6 +41,7 @@ def serve(
         port: The port; 0 takes a free one.
         limits: Of the server.
         tell: Gets sentences about the address, the start and the end.
+        rank_by: Which titles of a text come first, as `generate` takes it.
 
     Returns:
         What broke the warm-up, None after a signal.
@@ -46,7 +52,7 @@ def serve(
     listener = _listener(host, port)
     address = _address(host, listener)
     started = time.monotonic()
-    writer = ShapedWriter(Writer.load(run), limits.rows, limits.beam_sizes)
+    writer = ShapedWriter(Writer.load(run), limits.rows, limits.beam_sizes, rank_by)
     metrics = Metrics()
     server = _server(limits)
     worker = Worker(

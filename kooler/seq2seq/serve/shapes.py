@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from kooler.seq2seq.course import Course
-from kooler.seq2seq.generation import Hypothesis, hypotheses, judged
+from kooler.seq2seq.generation import Hypothesis, hypotheses, judged, ranked
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
-from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.rules import Rules, check_ranking
 from kooler.seq2seq.shapes import rounded
 from kooler.seq2seq.watching import Moment, course_of_both, watch, watch_both
 from kooler.seq2seq.writer import Title, Writer
@@ -29,9 +29,14 @@ class ShapedWriter:
         writer: The model and its tokenizer.
         rows: Most texts of a call.
         beam_sizes: What a call may choose from.
+        rank_by: Which candidates come first, as `generate` takes it.
     """
 
-    def __init__(self, writer: Writer, rows: int, beam_sizes: Sequence[int]) -> None:
+    def __init__(
+        self, writer: Writer, rows: int, beam_sizes: Sequence[int], rank_by: str = "score"
+    ) -> None:
+        check_ranking(rank_by)
+        self.rank_by = rank_by
         self.writer = writer
         self.beam_sizes = tuple(beam_sizes)
         self.rows = tuple(sorted({1, rows}))
@@ -118,7 +123,8 @@ class ShapedWriter:
 
     def _titles(self, text: str, found: Sequence[Hypothesis]) -> list[Title]:
         decode = self.writer.decode
-        return [Title(decode(one.ids, text), one.score, one.log_prob, one.order) for one in found]
+        ordered = ranked(list(found), self.rank_by)
+        return [Title(decode(one.ids, text), one.score, one.log_prob, one.order) for one in ordered]
 
     def _shown(self, moment: Moment) -> dict[str, Any]:
         decode = self.writer.tokenizer.decode

@@ -55,6 +55,26 @@ def test_what_grows_becomes_the_titles(writer, order):
 
 
 @pytest.mark.compiles
+@pytest.mark.parametrize("order", ["mid", "best"])
+def test_titles_may_come_by_consensus(writer, order):
+    by_consensus = ShapedWriter(writer.writer, 4, [4], rank_by="consensus")
+    (titles,) = by_consensus.write(TEXTS[:1], order, 4, 5)
+    (usual,) = writer.write(TEXTS[:1], order, 4, 5)
+    options = {"order": order, "beam_size": 4, "max_length": 5, "n_best": 4}
+    (expected,) = writer.writer.write(TEXTS[:1], rank_by="consensus", **options)
+    *_, grown = by_consensus.grow(TEXTS[0], order, 4, 5)
+
+    assert [title.text for title in titles[:4]] == [title.text for title in expected]
+    assert [title.text for title in titles] != [title.text for title in usual]
+    assert [title.text for title in grown] == [title.text for title in titles]
+
+
+def test_another_ranking_is_refused(writer):
+    with pytest.raises(ValueError, match="rank_by='length'"):
+        ShapedWriter(writer.writer, 4, [2], rank_by="length")
+
+
+@pytest.mark.compiles
 def test_two_streams_grow_one_after_the_other(writer):
     tokenizer = writer.writer.tokenizer
     model = small_pair(tokenizer.size, layers=1)
