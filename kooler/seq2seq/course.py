@@ -17,7 +17,7 @@ The order "both" is the search of a model of two streams: 2B rows, as `synchrono
 them.  Its caches do not grow, so it has one size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -31,6 +31,7 @@ from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.order import SIDES, START_TAGS, tokens_per_step
 from kooler.seq2seq.projection import projection_of
+from kooler.seq2seq.reading import Sources, memory_of, parts_of
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import (
     Stage,
@@ -57,7 +58,7 @@ class Course:
         model: A trained model.
         order: "l2r", "r2l", "mid" or "both".
         rules: What to look for; each combination of them is compiled once. For "both", of one side.
-        source: int32 [B, S], padded with 0.
+        source: int32 [B, S], padded with 0, or what `read` made of it.
         limit: The most tokens of a target, at most `rules.max_length`.
         banned: float32 [V], 1 for tokens that must not be written; None if all may be.
         noise: float32 [steps, B, K, C] uniform numbers, for samples.
@@ -73,7 +74,7 @@ class Course:
         model: Seq2Seq,
         order: str,
         rules: Rules,
-        source: np.ndarray,
+        source: np.ndarray | Sources,
         *,
         limit: int | None = None,
         banned: np.ndarray | None = None,
@@ -95,11 +96,13 @@ class Course:
         key = ("course", order, rules, names)
         self._functions: Any = cached(model, key, lambda: _Functions(model, order, rules, names))
         self._given = list(given.values())
-        self._source = source
+        self._source = source  # what is only given as ids is read in the first stretch
+        self._parts = source.parts if isinstance(source, Sources) else []
         self._room = 0  # an index in `sizes`; before the first stretch there is none
         self._state: list[Any] = []
-        self._done = np.zeros(len(source), "bool")
-        self._finished = Finished(len(source))
+        size = source.size if isinstance(source, Sources) else len(source)
+        self._done = np.zeros(size, "bool")
+        self._finished = Finished(size)
         self.more, self.steps = True, 0
 
     def run(self, until: int | None = None) -> None:
@@ -124,7 +127,7 @@ class Course:
             rows = kept_rows(self._done)
             if rows is not None:
                 self._finished.keep(self._pool(), rows)
-                self._state = self._functions.compact(self._state, rows)
+                self._state, self._parts = self._functions.compact(rows, self._state, self._parts)
                 self._done = self._done[rows]
 
     def prepare(self) -> None:
@@ -158,10 +161,13 @@ class Course:
         most = len(self._done) if most is None else most
         given = [np.array(until, "int32"), np.array(most, "int32"), *self._given]
         if self._state:
-            done, *state = self._functions.go_on(self._room)(*given, *self._state)
-            self._state[: len(state)] = state  # what follows is the sources, which stay
+            go_on = self._functions.go_on(self._room)
+            done, *self._state = go_on(*given, *self._parts, *self._state)
+        elif self._parts:
+            done, *self._state = self._functions.begin(*given, *self._parts)
         else:
-            done, *self._state = self._functions.begin(*given, self._source)
+            done, *flat = self._functions.read_and_begin(*given, self._source)
+            self._state, self._parts = self._functions.parted(flat)
         self._done = ops.convert_to_numpy(done)
         self.more = not self._done.all()
         self.steps = int(ops.convert_to_numpy(self._functions.stage_of(self._state).time))
@@ -169,7 +175,7 @@ class Course:
 
 class _Functions:
     """The stretches of one kind of search, as compiled functions of flat lists of arrays: `until`
-    and `most`, then what has one of `names`, then sources or a search.
+    and `most`, what has one of `names`, the parts of sources, and in the end a search that goes on.
     """
 
     def __init__(self, model: Seq2Seq, order: str, rules: Rules, names: tuple[str, ...]) -> None:
@@ -178,9 +184,10 @@ class _Functions:
         steps = steps_of(rules.max_length, per_step)
         self.sizes = [steps] if order == BOTH else _sizes(steps)
         self.begin = self._compiled(self._begun)
+        self.read_and_begin = self._compiled(self._read_and_begun)
         self._compacted = compiled(self._kept, [])
         self._later: dict[int, Callable[..., Any]] = {}
-        self._nest: Any = None  # the structure of a stage and of what it reads; `begin` finds it
+        self._nest: Any = None  # the structure of a stage; `begin` finds it
 
     def go_on(self, room: int) -> Callable[..., Any]:
         """The function of every stretch but the first, with room for `sizes[room]` steps."""
@@ -194,38 +201,47 @@ class _Functions:
 
     def stage_of(self, flat: list[Any]) -> Stage:
         """A search as it stands, out of its flat list."""
-        stage: Stage = keras.tree.pack_sequence_as(self._nest, list(flat))[0]
+        stage: Stage = keras.tree.pack_sequence_as(self._nest, list(flat))
         return stage
 
-    def compact(self, flat: list[Any], rows: np.ndarray) -> list[Any]:
-        """The flat list of a search and of its sources, with some of its sentences."""
-        return list(self._compacted(rows, *flat))
+    def compact(self, rows: np.ndarray, *flat: list[Any]) -> list[list[Any]]:
+        """The flat lists of a search and of its sources, with some of its sentences."""
+        return self.parted(self._compacted(rows, *flat[0], *flat[1]))
+
+    def parted(self, flat: Sequence[Any]) -> list[list[Any]]:
+        """A search, and behind it the parts of its sources, as two lists."""
+        count = len(keras.tree.flatten(self._nest))
+        return [list(flat[:count]), list(flat[count:])]
 
     def _kept(self, rows: Tensor, *flat: Tensor) -> list[Tensor]:
-        batch = self.stage_of(list(flat)).pool.count.shape[0]
-        kept: list[Tensor] = compacted(list(flat), rows, batch)
+        stage = self.stage_of(self.parted(flat)[0])
+        kept: list[Tensor] = compacted(list(flat), rows, stage.pool.count.shape[0])
         return kept
 
-    def _begun(self, *given: Tensor) -> list[Tensor]:
-        """Reads the sources and takes the first steps."""
+    def _read_and_begun(self, *given: Tensor) -> list[Tensor]:
+        """The first steps, from ids: one call, where no other search needs what is read."""
         *ends, source = given
-        memory = self.model.encode(source)
-        steps = self.sizes[0]
-        state, tags = self._starting(source.shape[0], steps)
+        parts = parts_of(self.model, source)
+        return [*self._begun(*ends, *parts), *parts]
+
+    def _begun(self, *given: Tensor) -> list[Tensor]:
+        """The first steps."""
+        ends, parts = given[: 2 + len(self.names)], given[2 + len(self.names) :]
+        memory, steps = memory_of(self.model, parts), self.sizes[0]
+        state, tags = self._starting(parts[0].shape[0], steps)
         stage = first_stage(state, tags, self.rules, steps, together="noise" in self.names)
         done, stage = self._advanced(stage, memory, steps, *ends, first=True)
-        read = [memory.layers] if memory.copyable is None else [memory.layers, memory.copyable]
         # only the structure is kept: the tensors of a trace must not outlive it
-        self._nest = keras.tree.map_structure(lambda part: 0, [stage, *read])
-        return [done, *keras.tree.flatten([stage, *read])]
+        self._nest = keras.tree.map_structure(lambda part: 0, stage)
+        return [done, *keras.tree.flatten(stage)]
 
     def _gone_on(self, steps: int, *given: Tensor) -> list[Tensor]:
         """More steps of a search that has begun."""
         count = len(keras.tree.flatten(self._nest))
-        stage, layers, *copyable = keras.tree.pack_sequence_as(self._nest, list(given[-count:]))
-        memory = Memory(layers, copyable[0] if copyable else None)
-        stage = grown(stage, steps)
-        done, stage = self._advanced(stage, memory, steps, *given[:-count])
+        ends, parts = given[: 2 + len(self.names)], given[2 + len(self.names) : -count]
+        stage = grown(self.stage_of(list(given[-count:])), steps)
+        memory = memory_of(self.model, parts)
+        done, stage = self._advanced(stage, memory, steps, *ends)
         return [done, *keras.tree.flatten(stage)]
 
     def _advanced(

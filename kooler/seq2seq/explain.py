@@ -20,6 +20,7 @@ from kooler.core.atomic import write_text
 from kooler.seq2seq.generation import Hypothesis, judged
 from kooler.seq2seq.inside import attention_of, between_of, growth_of
 from kooler.seq2seq.model import Seq2Seq
+from kooler.seq2seq.reading import Sources, read
 from kooler.seq2seq.report import filled_page
 from kooler.seq2seq.report_attention import attention_section
 from kooler.seq2seq.report_beam import BeamRow, BeamStep, beam_explanation, beam_steps
@@ -56,9 +57,9 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
     if not ids:
         raise ValueError("a text to explain must hold at least one token, received an empty one.")
     rules = Rules(beam_size, max_length or writer.model.max_length)
-    source = np.array([ids], "int32")
-    searches = _searches(writer.model, source, rules)
-    best = _best(writer, source, searches, rules)
+    sources = read(writer.model, np.array([ids], "int32"))
+    searches = _searches(writer.model, sources, rules)
+    best = _best(writer, sources, searches, rules)
     title = writer.decode(best.ids, text)
     language = language_of([text, title])
     with speaking(language):
@@ -75,16 +76,16 @@ def write_explanation(path: Path, page: str) -> None:
     write_text(path, page)
 
 
-def _searches(model: Seq2Seq, source: np.ndarray, rules: Rules) -> dict[str, list[Moment]]:
+def _searches(model: Seq2Seq, sources: Sources, rules: Rules) -> dict[str, list[Moment]]:
     """The moments of each order; those of two streams are searched for together."""
     if model.writes_together:
-        left, right = zip(*watch_both(model, source, rules), strict=True)
+        left, right = zip(*watch_both(model, sources, rules), strict=True)
         return {search[0].order: list(search) for search in (left, right)}
-    return {order: list(watch(model, source, order, rules)) for order in model.orders}
+    return {order: list(watch(model, sources, order, rules)) for order in model.orders}
 
 
 def _best(
-    writer: Writer, source: np.ndarray, searches: dict[str, list[Moment]], rules: Rules
+    writer: Writer, sources: Sources, searches: dict[str, list[Moment]], rules: Rules
 ) -> Hypothesis:
     """The title that "best" writes: of all candidates the one that all orders find likeliest.
 
@@ -94,7 +95,7 @@ def _best(
         found = [one for search in searches.values() for one in search[-1].finished]
         return max(found, key=lambda one: one.score)
     proposals = [[search[-1].finished] for search in searches.values()]
-    return judged(writer.model, source, proposals, rules)[0][0]
+    return judged(writer.model, sources, proposals, rules)[0][0]
 
 
 def _heading() -> str:

@@ -30,6 +30,7 @@ from kooler.seq2seq.order import (
     sentence_of,
     tokens_per_step,
 )
+from kooler.seq2seq.reading import Sources, read
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules, check_ranking, check_search, order_of
 from kooler.seq2seq.scoring import candidate_scores
@@ -193,15 +194,16 @@ def hypotheses(
     if order == "best" and model.writes_together:
         return _searched_together(model, source, *given)
     names = model.orders if order == "best" else (order,)
-    proposals = [_searched(model, source, name, *given, shortlist, compact) for name in names]
+    sources = read(model, source) if len(names) > 1 else source  # one search reads for itself
+    proposals = [_searched(model, sources, name, *given, shortlist, compact) for name in names]
     if order != "best":
         return proposals[0]
-    return judged(model, source, proposals, rules, rules.max_length if limit else 0)
+    return judged(model, sources, proposals, rules, rules.max_length if limit else 0)
 
 
 def judged(
     model: Seq2Seq,
-    source: np.ndarray,
+    source: np.ndarray | Sources,
     proposals: Sequence[list[list[Hypothesis]]],
     rules: Rules,
     length: int = 0,
@@ -249,7 +251,7 @@ def ranked(found: list[Hypothesis], rank_by: str, sampled: bool = False) -> list
 
 def _searched(
     model: Seq2Seq,
-    source: np.ndarray,
+    source: np.ndarray | Sources,
     order: str,
     rules: Rules,
     limit: int,
@@ -273,7 +275,7 @@ def _searched(
             finished(tokens[row, place], log_probs[row, place], scores[row, place], order)
             for place in np.flatnonzero(scores[row] > POSSIBLE)
         ]
-        for row in range(source.shape[0])
+        for row in range(len(scores))
     ]
 
 

@@ -16,6 +16,7 @@ from kooler.core.compiled import compiled
 from kooler.core.types import Tensor
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import ORDERS, check_order, layout
+from kooler.seq2seq.reading import Sources, memory_of, read
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, rounded, source_batches
 
 TOGETHER = 16  # sources scored at once: the logits of all candidates in all orders are large
@@ -57,7 +58,7 @@ def score(
 
 def candidate_scores(
     model: Seq2Seq,
-    source: np.ndarray,
+    source: np.ndarray | Sources,
     targets: list[list[tuple[int, ...]]],
     orders: tuple[str, ...],
     most: int = 1,
@@ -66,30 +67,40 @@ def candidate_scores(
     """Scores the targets of each source, float [B, orders, most].
 
     They are padded to `length` tokens at least, so that every call has the same shape.
+
+    Args:
+        model: A trained model.
+        source: int32 [B, S], padded with 0, or what `read` made of it.
+        targets: The targets of each source, at most `most`.
+        orders: The orders that score them.
+        most: How many targets there is room for.
+        length: The fewest tokens to pad to.
     """
+    sources = read(model, source)
     longest = max([length, *(len(ids) for row in targets for ids in row)])
-    padded = np.zeros((source.shape[0], most, rounded(longest)), "int32")
+    padded = np.zeros((sources.size, most, rounded(longest)), "int32")
     for row, candidates in enumerate(targets):
         for place, ids in enumerate(candidates):
             padded[row, place, : len(ids)] = ids
     function = cached(model, ("score", orders), lambda: _score_function(model, orders))
-    parts = [
-        ops.convert_to_numpy(function(source[first : first + TOGETHER], padded[first:][:TOGETHER]))
-        for first in range(0, len(source), TOGETHER)
-    ]
+    parts = []
+    for first in range(0, sources.size, TOGETHER):
+        rows = np.arange(first, min(first + TOGETHER, sources.size), dtype="int32")
+        parts.append(ops.convert_to_numpy(function(rows, padded[rows], *sources.parts)))
     return np.concatenate(parts)
 
 
 def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., Any]:
-    """Teacher-forced scores of several targets a source, its encoder run once."""
+    """Teacher-forced scores of several targets of each of some sources, int32 [B′] of the batch."""
     indices = np.array([ORDERS.index(order) for order in orders], "int32")
 
-    def function(source: Tensor, target: Tensor) -> Tensor:
+    def function(rows: Tensor, target: Tensor, *parts: Tensor) -> Tensor:
         batch, most, length = target.shape
-        rows = ops.reshape(ops.tile(target[:, None], (1, len(orders), 1, 1)), (batch, -1, length))
+        memory = memory_of(model, [ops.take(part, rows, axis=0) for part in parts])
+        copies = ops.reshape(ops.tile(target[:, None], (1, len(orders), 1, 1)), (batch, -1, length))
         order = ops.convert_to_tensor(np.repeat(indices, most)[None])
-        streams = layout(rows, order)
-        logits, _ = model.decode(streams, model.encode(source))
+        streams = layout(copies, order)
+        logits, _ = model.decode(streams, memory)
         logits = ops.cast(logits, "float32")
         chosen = ops.take_along_axis(logits, streams.targets[..., None], axis=-1)[..., 0]
         log_probs = chosen - ops.logsumexp(logits, axis=-1)

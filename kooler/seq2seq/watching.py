@@ -15,6 +15,7 @@ from kooler.seq2seq.course import BOTH, Course
 from kooler.seq2seq.generation import Hypothesis, finished
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import tokens_per_step
+from kooler.seq2seq.reading import Sources
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of
 
@@ -44,13 +45,18 @@ class Moment(NamedTuple):
 
 
 def watch(
-    model: Seq2Seq, source: np.ndarray, order: str, rules: Rules, *, limit: int | None = None
+    model: Seq2Seq,
+    source: np.ndarray | Sources,
+    order: str,
+    rules: Rules,
+    *,
+    limit: int | None = None,
 ) -> Iterator[Moment]:
     """Searches for the targets of one source, step by step.
 
     Args:
         model: A trained model.
-        source: int32 [1, S], padded with 0.
+        source: int32 [1, S], padded with 0, or what `read` made of it.
         order: "l2r", "r2l" or "mid".
         rules: What to look for; each combination of them is compiled once.
         limit: The most tokens of a target, at most `rules.max_length`.
@@ -65,13 +71,13 @@ def watch(
 
 
 def watch_both(
-    model: Any, source: np.ndarray, rules: Rules, *, limit: int | None = None
+    model: Any, source: np.ndarray | Sources, rules: Rules, *, limit: int | None = None
 ) -> Iterator[tuple[Moment, ...]]:
     """Searches for the targets of one source from both sides at once, step by step.
 
     Args:
         model: A trained model of two streams.
-        source: int32 [1, S], padded with 0.
+        source: int32 [1, S], padded with 0, or what `read` made of it.
         rules: What to look for; the beam is that of both sides together.
         limit: The most tokens of a target, at most `rules.max_length`.
 
@@ -85,7 +91,7 @@ def watch_both(
 
 
 def course_of_both(
-    model: Any, source: np.ndarray, rules: Rules, *, limit: int | None = None
+    model: Any, source: np.ndarray | Sources, rules: Rules, *, limit: int | None = None
 ) -> Course:
     """The search that `watch_both` looks at."""
     halved = rules._replace(beam_size=half_of(rules.beam_size))

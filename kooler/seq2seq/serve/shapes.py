@@ -15,6 +15,7 @@ import numpy as np
 
 from kooler.seq2seq.course import Course
 from kooler.seq2seq.generation import Hypothesis, hypotheses, judged, ranked
+from kooler.seq2seq.reading import read
 from kooler.seq2seq.reserved_ids import PAD, RESERVED
 from kooler.seq2seq.rules import Rules, check_ranking
 from kooler.seq2seq.shapes import rounded
@@ -70,12 +71,13 @@ class ShapedWriter:
         if order == "best" and model.writes_together:
             yield from self._grow_both(text, source, rules, max_length)
             return
+        sources = read(model, source)
         for name in self.orders if order == "best" else (order,):
-            for moment in watch(model, source, name, rules, limit=max_length):
+            for moment in watch(model, sources, name, rules, limit=max_length):
                 yield self._shown(moment)
             proposals.append([moment.finished])
         if order == "best":
-            proposals[0] = judged(model, source, proposals, rules, self.max_length)
+            proposals[0] = judged(model, sources, proposals, rules, self.max_length)
         yield self._titles(text, proposals[0][0])
 
     def _grow_both(
