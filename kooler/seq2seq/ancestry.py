@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from kooler.core.placing import placed
 from kooler.core.types import Tensor
 
 NOBODY = -1  # of a step that is not written yet
@@ -36,7 +37,7 @@ class Ancestry(NamedTuple):
         """The state in which every place has written step `time` itself."""
         batch, places, _ = self.ancestors.shape
         own = ops.broadcast_to(ops.arange(places, dtype="int32")[None, :, None], (batch, places, 1))
-        return self._replace(ancestors=ops.slice_update(self.ancestors, (0, 0, time), own))
+        return self._replace(ancestors=placed(self.ancestors, own, time, 2))
 
     def grown(self, steps: int) -> "Ancestry":
         """The state with room for `steps` steps."""

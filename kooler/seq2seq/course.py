@@ -25,6 +25,7 @@ import numpy as np
 from keras import ops
 
 from kooler.core.compiled import compiled
+from kooler.core.replay import Replayed, records_at_once, replays
 from kooler.core.types import Tensor
 from kooler.seq2seq.ancestry import Ancestry
 from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
@@ -36,7 +37,9 @@ from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import (
     Stage,
     Step,
+    advanced,
     first_stage,
+    goes_on,
     grown,
     opened,
     sentences_done,
@@ -186,6 +189,7 @@ class _Functions:
         self.begin = self._compiled(self._begun)
         self.read_and_begin = self._compiled(self._read_and_begun)
         self._compacted = compiled(self._kept, [])
+        self._once = Replayed(self._one_step)
         self._later: dict[int, Callable[..., Any]] = {}
         self._nest: Any = None  # the structure of a stage; `begin` finds it
 
@@ -199,7 +203,7 @@ class _Functions:
             self._later[room] = self._compiled(function)
         return self._later[room]
 
-    def stage_of(self, flat: list[Any]) -> Stage:
+    def stage_of(self, flat: Sequence[Any]) -> Stage:
         """A search as it stands, out of its flat list."""
         stage: Stage = keras.tree.pack_sequence_as(self._nest, list(flat))
         return stage
@@ -227,40 +231,66 @@ class _Functions:
     def _begun(self, *given: Tensor) -> list[Tensor]:
         """The first steps."""
         ends, parts = given[: 2 + len(self.names)], given[2 + len(self.names) :]
-        memory, steps = memory_of(self.model, parts), self.sizes[0]
+        steps = self.sizes[0]
         state, tags = self._starting(parts[0].shape[0], steps)
         stage = first_stage(state, tags, self.rules, steps, together="noise" in self.names)
-        done, stage = self._advanced(stage, memory, steps, *ends, first=True)
         # only the structure is kept: the tensors of a trace must not outlive it
         self._nest = keras.tree.map_structure(lambda part: 0, stage)
-        return [done, *keras.tree.flatten(stage)]
+        if self._begins_alike(stage):
+            step, rules, arrays = self._search(ends, parts)
+            stage = opened(step, stage, rules, banned=arrays.get("banned"))
+        return self._advanced(stage, ends, parts, steps)
 
     def _gone_on(self, steps: int, *given: Tensor) -> list[Tensor]:
         """More steps of a search that has begun."""
-        count = len(keras.tree.flatten(self._nest))
-        ends, parts = given[: 2 + len(self.names)], given[2 + len(self.names) : -count]
-        stage = grown(self.stage_of(list(given[-count:])), steps)
-        memory = memory_of(self.model, parts)
-        done, stage = self._advanced(stage, memory, steps, *ends)
-        return [done, *keras.tree.flatten(stage)]
+        ends, parts, flat = self._split(given)
+        return self._advanced(grown(self.stage_of(flat), steps), ends, parts, steps)
+
+    def _split(self, given: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
+        """`until`, `most` and what has a name; the parts of sources; a search that goes on."""
+        ends, stage = 2 + len(self.names), len(keras.tree.flatten(self._nest))
+        return given[:ends], given[ends:-stage], given[-stage:]
 
     def _advanced(
-        self,
-        stage: Stage,
-        memory: Memory,
-        steps: int,
-        until: Tensor,
-        most: Tensor,
-        *arrays: Tensor,
-        first: bool = False,
-    ) -> tuple[Tensor, Stage]:
-        given = dict(zip(self.names, arrays, strict=True))
-        step = self._step(memory, given.pop("projection", None), given.pop("shortlist", None))
-        rules = self.rules._replace(max_length=given.pop("limit"))
-        if first and self._begins_alike(stage):
-            stage = opened(step, stage, rules, banned=given.get("banned"))
-        stage = stretched(step, stage, rules, steps, until=until, most_done=most, **given)
-        return sentences_done(stage, rules), stage
+        self, stage: Stage, ends: Sequence[Tensor], parts: Sequence[Tensor], steps: int
+    ) -> list[Tensor]:
+        """Which sentences are done, and the search, after the steps of a stretch."""
+        step, rules, arrays = self._search(ends, parts)
+        if replays():
+            stage = self._replayed(stage, ends, parts, steps)
+        else:
+            stop = {"until": ends[0], "most_done": ends[1]}
+            stage = stretched(step, stage, rules, steps, **stop, **arrays)
+        return [sentences_done(stage, rules), *keras.tree.flatten(stage)]
+
+    def _search(
+        self, ends: Sequence[Tensor], parts: Sequence[Tensor]
+    ) -> tuple[Step, Rules, dict[str, Tensor]]:
+        """The step function, the rules with their limit, and `banned` and `noise` where given."""
+        arrays = dict(zip(self.names, ends[2:], strict=True))
+        projection, shortlist = arrays.pop("projection", None), arrays.pop("shortlist", None)
+        rules = self.rules._replace(max_length=arrays.pop("limit"))
+        return self._step(memory_of(self.model, parts), projection, shortlist), rules, arrays
+
+    def _replayed(
+        self, stage: Stage, ends: Sequence[Tensor], parts: Sequence[Tensor], steps: int
+    ) -> Stage:
+        """The steps of a stretch on PyTorch, where not the loop is recorded but one step."""
+        flat = [part.contiguous() for part in keras.tree.flatten(stage)]  # recordings know strides
+        going = goes_on(stage, self._search(ends, parts)[1], *ends[:2])
+        if records_at_once() and stage.time < steps:
+            self._once.prepared(*ends, *parts, *flat)
+        while going:
+            going, *flat = self._once(*ends, *parts, *flat)
+        return self.stage_of(flat)
+
+    def _one_step(self, *given: Tensor) -> list[Tensor]:
+        """Whether there is another step behind this one, and the search after it."""
+        ends, parts, flat = self._split(given)
+        step, rules, arrays = self._search(ends, parts)
+        stage = advanced(step, self.stage_of(flat), rules, **arrays)
+        after = [part.contiguous() for part in keras.tree.flatten(stage)]
+        return [goes_on(stage, rules, *ends[:2]), *after]
 
     def _begins_alike(self, stage: Stage) -> bool:
         """Whether the first step is one of its own: it saves more than its compilation costs."""

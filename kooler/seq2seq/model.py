@@ -359,7 +359,7 @@ class Seq2Seq(keras.Model):
     ) -> tuple[Tensor, list[Cache]]:
         batch, rows, slots = inputs.shape
         side = ops.convert_to_tensor(np.array(sides, "int32"))
-        x = self._placed(inputs, ops.full((slots,), time, dtype="int32"), side)
+        x = self._placed(inputs, ops.broadcast_to(time, (slots,)), side)
         streams = caches[0].keys.shape[0]  # B·R, or B where the rows of a sentence share one
         x = ops.reshape(x, (streams, batch * rows * slots // streams, -1))
         written = []

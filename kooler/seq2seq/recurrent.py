@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from kooler.core.placing import placed
 from kooler.core.types import Tensor
 from kooler.layers import masked_max
 from kooler.seq2seq.lstm import LSTMs, State
@@ -399,7 +400,7 @@ class RecurrentSeq2Seq(Seq2Seq):
         for earlier, new in zip(caches.shown, zip(*shown, strict=True), strict=True):
             rows = ops.stack(new, axis=1)  # [B, C, P, H, 1, d]
             rows = ops.reshape(rows, (-1, *rows.shape[3:]))
-            parts.append(ops.slice_update(earlier, (0, 0, time, 0), rows))
+            parts.append(placed(earlier, rows, time, 2))
         batch, rows_of, _ = inputs.shape
         by_side = (batch, 2, rows_of // 2)
         there = ops.reshape(ops.not_equal(inputs, PAD), by_side)

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from kooler.core.placing import placed
 from kooler.core.types import Tensor
 from kooler.seq2seq.ancestry import Ancestry
 from kooler.seq2seq.continuations import (
@@ -152,20 +153,24 @@ def stretched(
     than `most_done` sentences are done.
     """
 
-    def more(*stage: Any) -> Tensor:
-        done = sentences_done(Stage(*stage), rules)
-        count = ops.sum(ops.cast(done, "int32"))
-        going = count < done.shape[0]
-        if most_done is not None:
-            going = ops.logical_and(going, count <= most_done)
-        return going if until is None else ops.logical_and(going, stage[0] < until)
-
     return _while(
-        more,
+        lambda *stage: goes_on(Stage(*stage), rules, until, most_done),
         lambda *stage: advanced(step, Stage(*stage), rules, banned=banned, noise=noise),
         stage,
         steps,
     )
+
+
+def goes_on(
+    stage: Stage, rules: Rules, until: Tensor | None = None, most_done: Tensor | None = None
+) -> Tensor:
+    """Whether there is another step, bool scalar; the arguments are those of `stretched`."""
+    done = sentences_done(stage, rules)
+    count = ops.sum(ops.cast(done, "int32"))
+    going = count < done.shape[0]
+    if most_done is not None:
+        going = ops.logical_and(going, count <= most_done)
+    return going if until is None else ops.logical_and(going, stage.time < until)
 
 
 def sentences_done(stage: Stage, rules: Rules) -> Tensor:
@@ -286,7 +291,7 @@ def _extended(beam: Beam, ways: Continuations, index: Tensor, time: Tensor) -> T
     """The whole streams of the continuations `index` [B, K]."""
     earlier = _rows(beam.tokens, ops.take_along_axis(ways.parent, index, axis=1))
     written = _rows(ways.tokens, index)
-    return ops.slice_update(earlier, (0, 0, time * written.shape[-1]), written)
+    return placed(earlier, written, time * written.shape[-1], 2)
 
 
 def _rows(tokens: Tensor, index: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kooler.core.placing import placed
 from kooler.core.types import Tensor
 
 MASKED = -1e9  # added to what must not be seen; finite, so that a row without any key stays finite
@@ -55,8 +56,8 @@ class Cache(NamedTuple):
     def written(self, slot: Tensor, key: Tensor, value: Tensor) -> "Cache":
         """With keys [B·R, H, d, Q] and values [B·R, H, Q, d] from number `slot` on."""
         return Cache(
-            ops.slice_update(self.keys, (0, 0, 0, slot), key),
-            ops.slice_update(self.values, (0, 0, slot, 0), value),
+            placed(self.keys, key, slot, 3),
+            placed(self.values, value, slot, 2),
         )
 
     def grown(self, slots: int) -> "Cache":

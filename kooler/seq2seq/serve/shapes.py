@@ -1,10 +1,10 @@
 """Titles in few fixed shapes: a server that compiles while somebody waits has stopped.
 
 JAX and TensorFlow compile a search for each shape of its arguments and for each of its rules, for
-seconds.  So there are two numbers of rows, one and `rows`, and two lengths of sources, a quarter of
-what the model sees and all of it; texts are padded to the next of them.  The beam sizes are those
-that the server was started with, and the length limit is an argument.  `warm_up` runs every
-combination once.
+seconds; on PyTorch its steps are recorded (`core/replay.py`).  So there are two numbers of rows,
+one and `rows`, and two lengths of sources, a quarter of what the model sees and all of it; texts
+are padded to the next of them.  The beam sizes are those that the server was started with, and the
+length limit is an argument.  `warm_up` runs every combination once.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kooler.core.replay import recorded_at_once
 from kooler.seq2seq.course import Course
 from kooler.seq2seq.generation import Hypothesis, hypotheses, judged, ranked
 from kooler.seq2seq.reading import read
@@ -104,14 +105,16 @@ class ShapedWriter:
             for length, rows in itertools.product(self.lengths, self.rows):
                 batch = np.full((rows, length), PAD, "int32")
                 batch[:, 0] = RESERVED
-                hypotheses(model, batch, "best", rules, limit=1)
+                with recorded_at_once():
+                    hypotheses(model, batch, "best", rules, limit=1)
                 yield
             for length, order in itertools.product(self.lengths, self.orders):
                 batch = np.full((1, length), PAD, "int32")
                 batch[:, 0] = RESERVED
-                Course(model, order, rules, batch).prepare()
-                if order == self.orders[0] and model.writes_together:
-                    course_of_both(model, batch, rules).prepare()
+                with recorded_at_once():
+                    Course(model, order, rules, batch).prepare()
+                    if order == self.orders[0] and model.writes_together:
+                        course_of_both(model, batch, rules).prepare()
                 yield
 
     def _batch(self, ids: list[list[int]]) -> np.ndarray:
