@@ -1,6 +1,5 @@
 """Fixed shapes: the titles of `Writer.write`, and nothing compiled after the warm-up."""
 
-import keras
 import numpy as np
 import pytest
 
