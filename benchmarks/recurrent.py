@@ -16,6 +16,7 @@ from kooler.seq2seq.briefs import splits
 from kooler.seq2seq.corpus import Pair, Report, read_pairs
 from kooler.seq2seq.display import Display, make_display
 from kooler.seq2seq.evaluate import evaluate_titles
+from kooler.seq2seq.leak_meter import leak_meter
 from kooler.seq2seq.run_directory import RunDirectory
 from kooler.seq2seq.settings import Settings
 from kooler.seq2seq.train import train
@@ -108,7 +109,7 @@ def learn(path: Path, settings: Settings, files: dict[str, Path], shown: Display
 def needs(name: str, look: dict[str, Any]) -> None:
     """What each direction needs, at one look at the dev set."""
     left, right, early, late = (look[f"nll_{part}"] for part in ("l2r", "r2l", "open", "shown"))
-    warning = "  leak" if left + right < early else ""
+    warning = "  leak" if leak_meter(look).leaks else ""
     numbers = "".join(f"{value:>8.2f}" for value in (left, right, left + right, early, late))
     print(f"{name:<20}{numbers}  after {look['update']}{warning}")
 

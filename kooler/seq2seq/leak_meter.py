@@ -8,10 +8,15 @@ alone, so together is about 2 · open.  A model that sees the true target on the
 next to nothing from the middle on.  Late in the training of such a model the *sum* of both falls
 below what *one* direction needs: that is no fit, it is a leak (Su Jianlin's symptom,
 https://kexue.fm/archives/6877).
+
+A model that is nearly sure of every token has little left to read off, and an honest one whose
+second halves follow from the first ones comes to together = open: below 0.1 nats the meter is mute.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
+
+LEAST = 0.1  # nats a token that one direction needs, for the meter to say anything
 
 
 class LeakMeter(NamedTuple):
@@ -34,14 +39,16 @@ class LeakMeter(NamedTuple):
 
     @property
     def leaks(self) -> bool:
-        """Whether both directions together need less than one."""
-        return self.together < self.one
+        """Whether both directions together need less than one, and there is something to need."""
+        return self.one >= LEAST and self.together < self.one
 
     def sentence(self) -> str:
         """The reading in words."""
-        verdict = (
-            "WARNING, the model reads its answers off the other side" if self.leaks else "no leak"
-        )
+        verdict = "no leak"
+        if self.leaks:
+            verdict = "WARNING, the model reads its answers off the other side"
+        elif self.one < LEAST:
+            verdict = "too little to tell a leak"
         return (
             f"leak meter: l2r {self.left:.2f} + r2l {self.right:.2f} = {self.together:.2f}, one "
             f"direction {self.one:.2f} nats a token: {verdict}"
