@@ -48,6 +48,11 @@ def records_at_once() -> bool:
     return _calls.get() == 1
 
 
+def replayed(function: Function) -> Function:
+    """`function` as it is where it is going to be compiled, and else a `Replayed` one."""
+    return Replayed(function) if replays() else function
+
+
 @contextmanager
 def recorded_at_once() -> Iterator[None]:
     """Functions that are called inside are recorded at their first call of a shape."""

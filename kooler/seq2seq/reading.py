@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from kooler.core.compiled import compiled
+from kooler.core.replay import replayed
 from kooler.core.types import Tensor
 from kooler.seq2seq.model import Memory, Seq2Seq
 from kooler.seq2seq.shapes import cached, in_its_precision
@@ -43,12 +44,16 @@ def read(model: Seq2Seq, source: np.ndarray | Sources) -> Sources:
 
 def parts_of(model: Seq2Seq, source: Tensor) -> list[Tensor]:
     """What `read` has compiled, for a function that is compiled itself."""
-    memory = model.encode(source)
-    given = [memory.layers] if memory.copyable is None else [memory.layers, memory.copyable]
-    # only the structure is kept: the tensors of a trace must not outlive it
-    model.__dict__["_nest_of_memory"] = keras.tree.map_structure(lambda part: 0, given)
-    parts: list[Tensor] = keras.tree.flatten(given)
-    return parts
+
+    def encoded(source: Tensor) -> list[Tensor]:
+        memory = model.encode(source)
+        given = [memory.layers] if memory.copyable is None else [memory.layers, memory.copyable]
+        # only the structure is kept: the tensors of a trace must not outlive it
+        model.__dict__["_nest_of_memory"] = keras.tree.map_structure(lambda part: 0, given)
+        parts: list[Tensor] = keras.tree.flatten(given)
+        return parts
+
+    return cached(model, "encoded", lambda: replayed(encoded))(source)
 
 
 def memory_of(model: Seq2Seq, parts: Sequence[Tensor]) -> Memory:

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from kooler.core.compiled import compiled
+from kooler.core.replay import replayed
 from kooler.core.types import Tensor
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import ORDERS, check_order, layout
@@ -86,7 +87,8 @@ def candidate_scores(
     parts = []
     for first in range(0, sources.size, TOGETHER):
         rows = np.arange(first, min(first + TOGETHER, sources.size), dtype="int32")
-        parts.append(ops.convert_to_numpy(function(rows, padded[rows], *sources.parts)))
+        (scored,) = function(rows, padded[rows], *sources.parts)
+        parts.append(ops.convert_to_numpy(scored))
     return np.concatenate(parts)
 
 
@@ -94,7 +96,7 @@ def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., An
     """Teacher-forced scores of several targets of each of some sources, int32 [B′] of the batch."""
     indices = np.array([ORDERS.index(order) for order in orders], "int32")
 
-    def function(rows: Tensor, target: Tensor, *parts: Tensor) -> Tensor:
+    def function(rows: Tensor, target: Tensor, *parts: Tensor) -> list[Tensor]:
         batch, most, length = target.shape
         memory = memory_of(model, [ops.take(part, rows, axis=0) for part in parts])
         copies = ops.reshape(ops.tile(target[:, None], (1, len(orders), 1, 1)), (batch, -1, length))
@@ -105,6 +107,6 @@ def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., An
         chosen = ops.take_along_axis(logits, streams.targets[..., None], axis=-1)[..., 0]
         log_probs = chosen - ops.logsumexp(logits, axis=-1)
         total = ops.sum(ops.where(streams.weight > 0, log_probs, 0.0), axis=-1)
-        return ops.reshape(total, (batch, len(orders), most))
+        return [ops.reshape(total, (batch, len(orders), most))]
 
-    return compiled(in_its_precision(model, function), model.variables)
+    return compiled(in_its_precision(model, replayed(function)), model.variables)

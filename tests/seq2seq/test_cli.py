@@ -158,6 +158,25 @@ def test_what_the_server_needs_and_does_not_find_is_told(run, capsys, monkeypatc
     )
 
 
+def test_the_server_serves_in_the_way_that_was_asked_for(run, monkeypatch):
+    """Up to the writer that it makes; there the start is broken off."""
+    pytest.importorskip("starlette")
+    from kooler.seq2seq.serve import server
+
+    class BrokenOff(Exception):
+        pass
+
+    def writer(model, rows, beam_sizes, rank_by):
+        raise BrokenOff(rows, beam_sizes, rank_by)
+
+    monkeypatch.setattr(server, "ShapedWriter", writer)
+    asked = ["--rows", "3", "--beam-sizes", "1,4", "--rank-by", "consensus"]
+
+    with pytest.raises(BrokenOff) as caught:
+        main(["serve", "--run", str(run.path), "--port", "0", *asked])
+    assert caught.value.args == (3, (1, 4), "consensus")
+
+
 def test_more_titles_than_hypotheses_are_refused(run, capsys):
     refused = complaint(capsys, "generate", "--run", run.path, "--n-best", "3", "--beam-size", "1")
 
