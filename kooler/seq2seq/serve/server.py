@@ -49,7 +49,19 @@ def serve(
     Raises:
         ValueError: For a host or port that cannot be listened on.
     """
-    listener = _listener(host, port)
+    with _listener(host, port) as listener:
+        return _served(listener, run, host, limits, tell, rank_by)
+
+
+def _served(
+    listener: socket.socket,
+    run: Path,
+    host: str,
+    limits: Limits,
+    tell: Callable[[str], None],
+    rank_by: str,
+) -> BaseException | None:
+    """The same, where the address is taken."""
     address = _address(host, listener)
     started = time.monotonic()
     writer = ShapedWriter(Writer.load(run), limits.rows, limits.beam_sizes, rank_by)
@@ -76,7 +88,6 @@ def serve(
         pass  # uvicorn ends as the signal would have, once everything is answered
     finally:
         worker.stop()
-        listener.close()
     tell("stopped.")
     return worker.error
 
