@@ -67,9 +67,10 @@ def work(given: argparse.Namespace, out: Path) -> None:
     """Trains and measures whatever is missing."""
     folder, names = data_set(given.set, given.data), given.rows.split(",")
     for seed in map(int, given.seeds.split(",")):
-        for training in needed(names):
-            trained(training, seed, folder, out, given)
-        for name in names:
+        for name in names:  # what is trained is measured at once: the time may be over soon
+            for training in needed([name]):
+                if not (out / f"{training}-{seed}" / "finished").exists():
+                    trained(training, seed, folder, out, given)
             for test in given.tests.split(","):
                 if not any(key(record) == (name, seed, test) for record in results(out)):
                     file = spread(folder / f"{test}.tsv", given.limit, out / given.set)
@@ -91,12 +92,10 @@ def trained(name: str, seed: int, folder: Path, out: Path, given: argparse.Names
     base |= {"evaluate_every": every, "checkpoint_every": every, "patience": 0}
     base |= {"order_sampling": "one", "decode_every": given.decode_every, "seed": seed}
     run, settings = out / f"{name}-{seed}", Settings(**(base | changes))
-    if not (run / "finished").exists():
-        display = make_display()
-        resume = (run / "settings.json").exists()
-        print(f"{'resuming' if resume else 'training'} {run}", flush=True)
-        train(settings, files, [dev_file(folder, out)], run, resume=resume, display=display)
-        (run / "finished").touch()
+    resume = (run / "settings.json").exists()
+    print(f"{'resuming' if resume else 'training'} {run}", flush=True)
+    train(settings, files, [dev_file(folder, out)], run, resume=resume, display=make_display())
+    (run / "finished").touch()
 
 
 def recipe(name: str, full: bool) -> dict[str, Any]:
