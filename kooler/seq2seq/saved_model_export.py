@@ -20,12 +20,12 @@ from typing import Any
 import keras
 
 from kooler.core.types import Tensor
-from kooler.seq2seq.course import starting, step_of
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import tokens_per_step
 from kooler.seq2seq.rules import Rules, check_search
 from kooler.seq2seq.search import search, steps_of
 from kooler.seq2seq.shapes import in_its_precision
+from kooler.seq2seq.stretches import starting, step_of
 
 
 def export_saved_model(

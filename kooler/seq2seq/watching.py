@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kooler.seq2seq.continuations import POSSIBLE
-from kooler.seq2seq.course import BOTH, Course
+from kooler.seq2seq.course import Course
 from kooler.seq2seq.generation import Hypothesis, finished
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.order import tokens_per_step
 from kooler.seq2seq.reading import Sources
 from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.stretches import BOTH
 from kooler.seq2seq.synchronous_search import DIRECTIONS, half_of
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kooler.seq2seq import compaction, course, generation
+from kooler.seq2seq import compaction, generation, stretches
 from kooler.seq2seq.compaction import Finished, compacted, kept_rows, most_done
 from kooler.seq2seq.course import Course
 from kooler.seq2seq.rules import Rules
@@ -63,7 +63,7 @@ def test_a_batch_that_never_shrinks_has_the_pool_at_hand():
 def small(monkeypatch):
     """Batches go down to one sentence, and room begins with two steps."""
     monkeypatch.setattr(compaction, "SMALLEST", 1)
-    monkeypatch.setattr(course, "FIRST_STEPS", 2)
+    monkeypatch.setattr(stretches, "FIRST_STEPS", 2)
 
 
 def sources(count):

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kooler.seq2seq import course as module
-from kooler.seq2seq.course import Course, _sizes, starting, step_of
+from kooler.seq2seq import stretches as module
+from kooler.seq2seq.course import Course
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.search import search
+from kooler.seq2seq.stretches import _sizes, starting, step_of
 from tests.seq2seq.small_model import small_model
 
 SOURCE = np.array([[6, 7, 8, 0], [9, 6, 0, 0]], "int32")
@@ -44,7 +45,7 @@ def test_stretches_find_what_one_loop_finds(model, short_stretches, order):
     course = Course(model, order, RULES, SOURCE)
     course.run()
 
-    assert len(course._functions.sizes) > 1
+    assert len(course._stretches.sizes) > 1
     assert not course.more
     assert_same(course.pool(), searched_at_once(model, order, RULES))
 
@@ -105,8 +106,8 @@ def test_a_search_that_ends_early_needs_no_more_room(model):
     course = Course(model, "l2r", RULES._replace(max_length=40, min_length=0), SOURCE, limit=3)
     course.run()
 
-    assert course._functions.sizes == [16, 41]
-    assert not course._functions._later
+    assert course._stretches.sizes == [16, 41]
+    assert not course._stretches._later
     assert course.steps == 4  # three tokens, and the end
     assert course.pool()[0].shape == (2, 3, 16)
 

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from kooler.core.compiled import compiled
-from kooler.seq2seq import course, generate, score
+from kooler.seq2seq import generate, score, stretches
 from kooler.seq2seq.order import ORDERS, layout
 from kooler.seq2seq.recurrent import mean_of
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
@@ -158,7 +158,7 @@ def test_a_source_is_treated_alike_alone_and_among_others():
 @pytest.mark.compiles
 @pytest.mark.parametrize("leaky", [False, True], ids=["honest", "leaky"])
 def test_a_state_grows_with_its_search(leaky, monkeypatch):
-    monkeypatch.setattr(course, "FIRST_STEPS", 2)
+    monkeypatch.setattr(stretches, "FIRST_STEPS", 2)
     model = small_recurrent(14, layers=1, leaky=leaky, max_length=9)
 
     found = generate(model, [SOURCE], order="r2l", beam_size=3, n_best=3, min_length=7)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kooler.core.replay import recorded_at_once
-from kooler.seq2seq import course as module
+from kooler.seq2seq import stretches as module
 from kooler.seq2seq.course import Course
 from kooler.seq2seq.generation import generate
 from kooler.seq2seq.rules import Rules
