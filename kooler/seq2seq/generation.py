@@ -16,7 +16,7 @@ are compiled for it are worth it then.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from keras import ops
@@ -164,7 +164,7 @@ class Hypothesis(NamedTuple):
 
 def hypotheses(
     model: Seq2Seq,
-    source: np.ndarray,
+    source: np.ndarray | Sources,
     order: str,
     rules: Rules,
     *,
@@ -178,7 +178,8 @@ def hypotheses(
 
     Args:
         model: A trained model.
-        source: int32 [B, S], padded with 0.
+        source: int32 [B, S], padded with 0; or what `read` made of it, but for the "best" of two
+            directions that are written together.
         order: "l2r", "r2l", "mid" or "best".
         rules: What to look for; each combination of them is compiled once.
         limit: The most tokens of a target, at most `rules.max_length`.  With it every shape
@@ -192,7 +193,7 @@ def hypotheses(
         rules = rules._replace(beam_size=2 * half_of(rules.beam_size))
     given = (rules, limit or rules.max_length, banned, noise)
     if order == "best" and model.writes_together:
-        return _searched_together(model, source, *given)
+        return _searched_together(model, cast(np.ndarray, source), *given)
     names = model.orders if order == "best" else (order,)
     sources = read(model, source) if len(names) > 1 else source  # one search reads for itself
     proposals = [_searched(model, sources, name, *given, shortlist, compact) for name in names]

@@ -53,7 +53,7 @@ class ShapedWriter:
         """The titles of each text, best first, as many as its beam found."""
         ids = [self.writer.encode(text) for text in texts]
         rules = Rules(beam_size, self.max_length)
-        found = hypotheses(self.writer.model, self._batch(ids), order, rules, limit=max_length)
+        found = self._found(self._batch(ids), order, rules, max_length)
         return [
             self._titles(text, best) if row else [Title("", 0.0, 0.0, order)]
             for text, row, best in zip(texts, ids, found, strict=False)
@@ -106,16 +106,27 @@ class ShapedWriter:
                 batch = np.full((rows, length), PAD, "int32")
                 batch[:, 0] = RESERVED
                 with recorded_at_once():
-                    hypotheses(model, batch, "best", rules, limit=1)
+                    for order in ("best", *self.orders) if model.writes_together else ("best",):
+                        self._found(batch, order, rules, limit=1)
                 yield
             for length, order in itertools.product(self.lengths, self.orders):
                 batch = np.full((1, length), PAD, "int32")
                 batch[:, 0] = RESERVED
                 with recorded_at_once():
-                    Course(model, order, rules, batch).prepare()
+                    Course(model, order, rules, read(model, batch)).prepare()
                     if order == self.orders[0] and model.writes_together:
                         course_of_both(model, batch, rules).prepare()
                 yield
+
+    def _found(
+        self, batch: np.ndarray, order: str, rules: Rules, limit: int
+    ) -> list[list[Hypothesis]]:
+        """The hypotheses of a batch, by functions that "best" and single orders share."""
+        model = self.writer.model
+        together = order == "best" and model.writes_together
+        return hypotheses(
+            model, batch if together else read(model, batch), order, rules, limit=limit
+        )
 
     def _batch(self, ids: list[list[int]]) -> np.ndarray:
         """int32 [rows, length], both of the fixed sizes."""

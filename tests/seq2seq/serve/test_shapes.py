@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from kooler.core.replay import Replayed
 from kooler.seq2seq.generation import hypotheses
 from kooler.seq2seq.rules import Rules
 from kooler.seq2seq.serve.shapes import ShapedWriter
+from kooler.seq2seq.stretches import Stretches
 from kooler.seq2seq.writer import Writer
 from tests.seq2seq.small_model import small_pair
 from tests.seq2seq.small_run import small_run
@@ -98,19 +100,24 @@ def test_a_text_that_is_cut_is_known(writer):
 
 
 @pytest.mark.compiles
-def test_nothing_is_compiled_after_the_warm_up(writer):
+@pytest.mark.parametrize("streams", ["one stream", "two streams"])
+def test_nothing_is_compiled_after_the_warm_up(writer, streams):
+    if streams == "two streams":
+        model = small_pair(writer.writer.tokenizer.size, layers=1)
+        writer = ShapedWriter(Writer(model, writer.writer.tokenizer, 40), 4, [2])
     for _ in writer.warm_up():
         pass
-    seen = compilations(writer.writer.model)
+    model = writer.writer.model
+    seen = compilations(model)
     for order in ("l2r", "best"):
         writer.write(TEXTS, order, 2, 3)
         writer.write(TEXTS[:1], order, 2, 7)
         list(writer.grow(TEXTS[3], order, 2, 4))
 
-    assert compilations(writer.writer.model) == seen
+    assert compilations(model) == seen
     planted = np.full((3, 16), 7, "int32")
-    hypotheses(writer.writer.model, planted, "l2r", Rules(2, 8), limit=1)
-    assert compilations(writer.writer.model) != seen
+    hypotheses(model, planted, "l2r", Rules(2, model.max_length), limit=1)
+    assert compilations(model) != seen
 
 
 def compilations(model):
@@ -119,10 +126,12 @@ def compilations(model):
 
 
 def traces(function):
-    if hasattr(function, "_once"):
-        return dict(function._once._counts)
-    parts = function if isinstance(function, tuple) else (function,)
-    return [sizes(part) for part in parts]
+    if isinstance(function, Replayed):
+        return dict(function._counts)
+    if isinstance(function, Stretches):
+        parts = [function.begin, function.read_and_begin, *function._later.values()]
+        return [dict(function._once._counts), *map(sizes, parts)]
+    return sizes(function)
 
 
 def sizes(function):
