@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", default="runs/ablation", help="runs, results, hypotheses")
     parser.add_argument("--full", action="store_true", help="the published recipe")
     parser.add_argument("--updates", type=int, help="instead of those of the recipe")
+    parser.add_argument("--precision", default="float32", help="or mixed_bfloat16")
     parser.add_argument("--decode-every", type=int, default=5, help="epochs, for A7 and A8")
     parser.add_argument("--limit", type=int, help="so many pairs of each test set only")
     parser.add_argument("--table", action="store_true", help="print the table, train nothing")
@@ -91,6 +92,7 @@ def trained(name: str, seed: int, folder: Path, out: Path, given: argparse.Names
     every = max(min(250, updates), 1)
     base |= {"evaluate_every": every, "checkpoint_every": every, "patience": 0}
     base |= {"order_sampling": "one", "decode_every": given.decode_every, "seed": seed}
+    base |= {"precision": given.precision}
     run, settings = out / f"{name}-{seed}", Settings(**(base | changes))
     resume = (run / "settings.json").exists()
     print(f"{'resuming' if resume else 'training'} {run}", flush=True)
