@@ -40,6 +40,7 @@ from kooler.seq2seq.transformer import (
     layer_norm,
     sinusoids,
 )
+from kooler.seq2seq.vocabulary_loss import vocabulary_losses
 
 
 class Memory(NamedTuple):
@@ -47,6 +48,13 @@ class Memory(NamedTuple):
 
     layers: Any  # what each decoder layer sees of the source; a nest of tensors
     copyable: Tensor | None  # float [B, 1, 1, V]: 1 where the source has the token; or its ids
+
+
+class Hidden(NamedTuple):
+    """Whole streams as the decoder's last layer leaves them."""
+
+    x: Tensor  # [B, R, L, D]
+    attention: list[Tensor]  # of each layer to the source, [B, H, R·L, S]
 
 
 @keras.saving.register_keras_serializable("kooler")
@@ -247,12 +255,14 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits [B, R, L, V], and for each layer the attention to the source [B, H, R·L, S].
         """
-        time = self._flat(streams.time)
-        return self._decoded(streams, visible(time, time)[:, None], memory, training)
+        return self._scored(self.hidden(streams, memory, training), memory)
 
-    def _decoded(
-        self, streams: Layout, mask: Any, memory: Memory, training: bool
-    ) -> tuple[Tensor, list[Tensor]]:
+    def hidden(self, streams: Layout, memory: Memory, training: bool = False) -> Hidden:
+        """What `decode` scores: the decoder's last layer."""
+        time = self._flat(streams.time)
+        return self._hidden(streams, visible(time, time)[:, None], memory, training)
+
+    def _hidden(self, streams: Layout, mask: Any, memory: Memory, training: bool) -> Hidden:
         check_length("target", streams.inputs.shape[-1])
         shape = ops.shape(streams.inputs)  # [B, R, L]
         flat = (shape[0] * shape[1], shape[2])
@@ -262,8 +272,11 @@ class Seq2Seq(keras.Model):
         for layer, source in zip(self.decoder, memory.layers, strict=True):
             x, weights = layer.call(x, mask, source, training=training)
             attention.append(weights)
-        x = ops.reshape(self._final(x, "decoder"), (*shape, x.shape[-1]))
-        return self._logits(x, memory, attention[-1]), attention
+        return Hidden(ops.reshape(self._final(x, "decoder"), (*shape, x.shape[-1])), attention)
+
+    def _scored(self, hidden: Hidden, memory: Memory) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and where the decoder looked."""
+        return self._logits(hidden.x, memory, hidden.attention[-1]), hidden.attention
 
     def _flat(self, field: Tensor) -> Tensor:
         """A field [B, R, L] of a layout as [B·R, L]."""
@@ -391,10 +404,9 @@ class Seq2Seq(keras.Model):
             order = order if order.shape[0] == 1 else doubled(order)
         source, target = inputs["source"], inputs["target"]
         streams = self._read(layout(ops.cast(target, "int32")[:, None, :], order), training)
-        logits, _ = self._decode_batch(streams, self.encode(source, training), training)
-        nll, loss = self._token_losses(logits, streams.targets)
-        if twice:
-            loss = loss + self.r_drop / 2 * difference(logits)
+        memory = self.encode(source, training)
+        hidden = self._hidden_of_batch(streams, memory, training)
+        nll, loss = self._slot_losses(hidden, memory, streams.targets, twice)
         present = ops.any(ops.not_equal(source, PAD), axis=-1)[:, None, None]
         weight = ops.where(present, streams.weight, 0.0)
         order = ops.broadcast_to(order, ops.shape(nll)[:2])
@@ -444,11 +456,9 @@ class Seq2Seq(keras.Model):
         """The arguments that make an equal model."""
         return {**super().get_config(), **self._config, "name": self.name}
 
-    def _decode_batch(
-        self, streams: Layout, memory: Memory, training: bool
-    ) -> tuple[Tensor, list[Tensor]]:
-        """`decode`, for the streams of a training batch."""
-        return self.decode(streams, memory, training)
+    def _hidden_of_batch(self, streams: Layout, memory: Memory, training: bool) -> Hidden:
+        """`hidden`, for the streams of a training batch."""
+        return self.hidden(streams, memory, training)
 
     def _read(self, streams: Layout, training: bool) -> Layout:
         """Streams as the decoder reads them: in training some of the inputs are replaced."""
@@ -463,6 +473,17 @@ class Seq2Seq(keras.Model):
             return ops.convert_to_tensor(indices[None])
         drawn = keras.random.randint((batch, 1), 0, len(indices), seed=self.order_seed)
         return ops.take(ops.convert_to_tensor(indices), drawn)
+
+    def _slot_losses(
+        self, hidden: Hidden, memory: Memory, targets: Tensor, twice: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The losses of each slot; of a batch that was put `twice` through, with R-Drop's."""
+        if self.writes_by_product and not twice:
+            table = ops.cast(self.embeddings, hidden.x.dtype)
+            return vocabulary_losses(hidden.x, table, targets, self.label_smoothing)
+        logits, _ = self._scored(hidden, memory)
+        nll, loss = self._token_losses(logits, targets)
+        return nll, loss + self.r_drop / 2 * difference(logits) if twice else loss
 
     def _token_losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood and label-smoothed loss of each slot, float32."""

@@ -32,7 +32,7 @@ from kooler.core.placing import placed
 from kooler.core.types import Tensor
 from kooler.layers import masked_max
 from kooler.seq2seq.lstm import LSTMs, State
-from kooler.seq2seq.model import Memory, Seq2Seq
+from kooler.seq2seq.model import Hidden, Memory, Seq2Seq
 from kooler.seq2seq.order import ORDERS, SIDES, Layout, halves, visible
 from kooler.seq2seq.recurrent_layer import BothWays, Direction, Read
 from kooler.seq2seq.reserved_ids import EOS, PAD
@@ -162,25 +162,20 @@ class RecurrentSeq2Seq(Seq2Seq):
         read = Read(masked_max(x, mask), [part.source(x, seen) for part in self.directions])
         return Memory(read, self._copyable(source))
 
-    def decode(
-        self, streams: Layout, memory: Memory, training: bool = False
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Scores whole streams, each of them alone: every decoder runs over all, and the one of
-        the stream's own direction counts.
-
-        Returns:
-            Logits [B, R, L, V], and the attention to the source [B, H, R·L, S].
+    def hidden(self, streams: Layout, memory: Memory, training: bool = False) -> Hidden:
+        """What `decode` scores, each stream alone: every decoder runs over all, and the one of the
+        stream's own direction counts.
         """
         x = self._embedded(self.embeddings, streams.inputs)
         x = ops.stack([x] * len(self.orders), axis=3)  # [B, R, L, C, D]
         states = self._states(x, memory.layers, training)
         written, looks = self._written(states, memory.layers, None, training)
         if len(written) == 1:
-            return self._logits(written[0], memory), looks
+            return Hidden(written[0], looks)
         second = ops.equal(streams.side, self.sides_known[1])  # [B, R, L]
         flat = ops.reshape(second, (ops.shape(second)[0], 1, -1, 1))
-        logits = self._logits(ops.where(second[..., None], written[1], written[0]), memory)
-        return logits, [ops.where(flat, looks[1], looks[0])]
+        x = ops.where(second[..., None], written[1], written[0])
+        return Hidden(x, [ops.where(flat, looks[1], looks[0])])
 
     def decode_together(
         self, streams: Layout, memory: Memory, training: bool = False
@@ -188,12 +183,15 @@ class RecurrentSeq2Seq(Seq2Seq):
         """Scores pairs of streams: the first half of the rows from the left, the second from the
         right; where decoders meet, row i of one half looks at row i of the other.
         """
+        return self._scored(self.hidden_together(streams, memory, training), memory)
+
+    def hidden_together(self, streams: Layout, memory: Memory, training: bool = False) -> Hidden:
+        """What `decode_together` scores."""
         x = self._in_pairs(self._embedded(self.embeddings, streams.inputs))
         states = self._states(x, memory.layers, training)
         others = self._others(states, streams) if self.leaky else None
         written, looks = self._written(states, memory.layers, others, training)
-        logits = self._logits(ops.concatenate(written, axis=1), memory)
-        return logits, [ops.concatenate(looks, axis=2)]
+        return Hidden(ops.concatenate(written, axis=1), [ops.concatenate(looks, axis=2)])
 
     def looks_back(self, streams: Layout, memory: Memory) -> list[Tensor]:
         """Nowhere: a recurrent decoder has its past in its state.  Zeros [B·R, H, L, L]."""
@@ -301,12 +299,10 @@ class RecurrentSeq2Seq(Seq2Seq):
             self._track(part, y_pred["nll"], chosen)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def _decode_batch(
-        self, streams: Layout, memory: Memory, training: bool
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _hidden_of_batch(self, streams: Layout, memory: Memory, training: bool) -> Hidden:
         """The streams of a training batch: with both directions of each target, they are pairs."""
         both = streams.inputs.shape[1] == len(DIRECTIONS) == len(self.orders)
-        return (self.decode_together if both else self.decode)(streams, memory, training)
+        return (self.hidden_together if both else self.hidden)(streams, memory, training)
 
     def _in_pairs(self, x: Tensor) -> Tensor:
         """Rows [B, C·P, L, D], one direction after the other, as [B, P, L, C, D]."""

@@ -34,10 +34,10 @@ import numpy as np
 from keras import ops
 
 from kooler.core.types import Tensor
-from kooler.seq2seq.model import Memory, Seq2Seq
+from kooler.seq2seq.model import Hidden, Memory, Seq2Seq
 from kooler.seq2seq.model_checks import check_choice
 from kooler.seq2seq.order import ORDERS, Layout, halves, layout, visible
-from kooler.seq2seq.r_drop import difference, doubled
+from kooler.seq2seq.r_drop import doubled
 from kooler.seq2seq.reserved_ids import EOS, PAD
 from kooler.seq2seq.synchronous_layer import FUSIONS, Seen, SynchronousDecoderLayer, swapped
 from kooler.seq2seq.transformer import Cache
@@ -116,12 +116,16 @@ class SynchronousBidirectional(Seq2Seq):
         """Scores pairs of streams: the first half of the rows from the left, the second from the
         right, row i of one half beside row i of the other.  `decode` scores each of them alone.
         """
+        return self._scored(self.hidden_together(streams, memory, training), memory)
+
+    def hidden_together(self, streams: Layout, memory: Memory, training: bool = False) -> Hidden:
+        """What `decode_together` scores: the decoder's last layer."""
         pairs = streams.inputs.shape[1] // 2
         time, inputs = self._flat(streams.time), self._flat(streams.inputs)
         own = visible(time, time)[:, None]
         written = ops.logical_and(ops.not_equal(inputs, PAD), ops.not_equal(inputs, EOS))
         other = ops.logical_and(own, swapped(written, pairs)[:, None, None, :])
-        return self._decoded(streams, Seen(own, other, pairs), memory, training)
+        return self._hidden(streams, Seen(own, other, pairs), memory, training)
 
     def step_together(
         self, inputs: Tensor, time: Tensor, caches: list[Cache], memory: Memory
@@ -164,10 +168,8 @@ class SynchronousBidirectional(Seq2Seq):
         targets, order, gold = self._pairs(inputs)
         streams = self._read(layout(targets, order), training)
         memory = self.encode(inputs["source"], training)
-        logits, _ = self.decode_together(streams, memory, training)
-        nll, loss = self._token_losses(logits, streams.targets)
-        if twice:
-            loss = loss + self.r_drop / 2 * difference(logits)
+        hidden = self.hidden_together(streams, memory, training)
+        nll, loss = self._slot_losses(hidden, memory, streams.targets, twice)
         present = ops.any(ops.not_equal(inputs["source"], PAD), axis=-1)[:, None, None]
         weight = ops.where(present, streams.weight, 0.0)
         parts = {"nll": nll, "loss": loss, "weight": weight * gold}

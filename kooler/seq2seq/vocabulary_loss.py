@@ -1,0 +1,120 @@
+"""The cross-entropy of a stream against a vocabulary, without ever having all of its logits.
+
+For a slot x [D], the embeddings E [V, D] of all that can be written, and the target z,
+
+    ℓ     =  E x                                the logits
+    s     =  log Σ_v exp ℓ_v
+    nll   =  s − ℓ_z                            in nats
+    loss  =  (1 − ε) nll  +  ε (s − Ē x)        label smoothing, Ē the mean of the rows of E
+
+Only nll and s need the logits.  A batch of 8,000 slots and 10,000 words has 320 MB of them and a
+gradient as large, and a training on a CPU is as long as its passes over them.  So they are made for
+some slots at a time, which stay in a core's cache, and the gradient is written out, for which they
+are made once more: with p = softmax ℓ, for what comes from above for nll, a, and for s, b,
+
+    ∂/∂ℓ_v  =  (a + b) p_v  −  a [v = z] .
+
+Sums are in float32, also in half precision.  Cutting the product is common, see Hsu et al., "Liger
+Kernel", 2024, https://arxiv.org/abs/2410.10989.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kooler.core.scan import scan
+from kooler.core.types import Tensor
+from kooler.seq2seq.reserved_ids import EOS, RESERVED
+
+LOGITS = 2**21  # made at a time: 8 MB
+SLOTS = 1024  # at most so many, for small vocabularies
+
+
+def vocabulary_losses(
+    x: Tensor, table: Tensor, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The losses of every slot.
+
+    Args:
+        x: The stream [..., D].
+        table: The embeddings of all ids, [V, D], of the same type; of the reserved ids only EOS
+            can be written.
+        targets: int32 [...], what is to be written.  For a reserved id, which cannot be, losses
+            are finite but mean nothing.
+        smoothing: ε.
+
+    Returns:
+        The negative log-likelihood and the smoothed loss, float32 [...].
+    """
+    shape = ops.shape(targets)
+    written = ops.concatenate([table[EOS : EOS + 1], table[RESERVED:]], axis=0)
+    places = ops.maximum(ops.reshape(targets, (-1,)) - (RESERVED - 1), 0)  # 0 is EOS
+    flat = ops.reshape(x, (-1, x.shape[-1]))
+    middle = ops.mean(ops.cast(written, "float32"), axis=0)
+    mean = ops.matmul(ops.cast(flat, "float32"), middle[:, None])[:, 0]
+    nll, total = cross_entropy_of_product(flat, written, places)
+    loss = (1 - smoothing) * nll + smoothing * (total - mean)
+    return ops.reshape(nll, shape), ops.reshape(loss, shape)
+
+
+def cross_entropy_of_product(x: Tensor, table: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums nll and s, float32 [N], of slots [N, D], a table [V, D] and targets, int32 [N]."""
+    at_once = min(SLOTS, max(1, LOGITS // table.shape[0]))
+    wanted = _cut(places, at_once)
+
+    @ops.custom_gradient
+    def entropy(x: Tensor, table: Tensor) -> Any:
+        slots, columns = ops.shape(x)[0], ops.transpose(table)
+        parts = _cut(x, at_once)
+
+        def sums(_: Tensor, given: Any) -> tuple[Tensor, Tensor]:
+            part, places = given
+            scores = ops.cast(ops.matmul(part, columns), "float32")
+            total = ops.logsumexp(scores, axis=-1)
+            chosen = ops.take_along_axis(scores, places[:, None], axis=-1)[:, 0]
+            return _, ops.stack([total - chosen, total], axis=-1)
+
+        _, found = scan(sums, ops.zeros(()), (parts, wanted))
+
+        def gradient(*above: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            weights = _cut(above[0] if upstream is None else upstream, at_once)
+
+            def turn(for_table: Tensor, given: Any) -> tuple[Tensor, Tensor]:
+                part, places, found, weight = given
+                p = ops.exp(ops.matmul(part, columns) - found[:, 1:])
+                scaled = p * ops.sum(weight, axis=-1, keepdims=True)
+                slope = ops.cast(_less(scaled, places, weight[:, 0]), table.dtype)
+                of_part = ops.matmul(ops.transpose(slope), part)
+                return for_table + ops.cast(of_part, "float32"), ops.matmul(slope, table)
+
+            zeros = ops.zeros(table.shape, "float32")
+            for_table, for_parts = scan(turn, zeros, (parts, wanted, found, weights))
+            for_x = ops.reshape(for_parts, (-1, x.shape[-1]))[:slots]
+            return for_x, ops.cast(for_table, table.dtype)
+
+        return ops.reshape(found, (-1, 2))[:slots], gradient
+
+    both = entropy(x, table)
+    return both[:, 0], both[:, 1]
+
+
+def _cut(rows: Tensor, at_once: int) -> Tensor:
+    """Rows [N, …] as [⌈N / at_once⌉, at_once, …], filled up with zeros."""
+    missing = -ops.shape(rows)[0] % at_once
+    others = tuple(rows.shape[1:])
+    padded = ops.pad(rows, ((0, missing), *((0, 0) for _ in others)))
+    return ops.reshape(padded, (-1, at_once, *others))
+
+
+def _less(scores: Tensor, places: Tensor, amount: Tensor) -> Tensor:
+    """Scores [N, V] with an amount [N] taken off one place [N] of each row."""
+    if keras.backend.backend() == "torch":
+        return _less_by_scatter(scores, places, amount)
+    hit = ops.equal(ops.arange(scores.shape[1])[None], places[:, None])
+    return ops.where(hit, scores - amount[:, None], scores)
+
+
+def _less_by_scatter(scores: Tensor, places: Tensor, amount: Tensor) -> Tensor:
+    """PyTorch, which compiles nothing, would pass over all scores three times for one of each; so it is done in place."""
+    return scores.scatter_add_(1, places[:, None].long(), -amount[:, None])
