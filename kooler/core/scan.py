@@ -91,8 +91,13 @@ def _by_tensorflow(body: Body, carry: Any, parts: Any) -> tuple[Any, Any]:
     carry, others = _repeat_by_tensorflow(
         lambda carry, index: body(carry, part(index + 1)), carry, count - 1, first
     )
-    join = keras.tree.map_structure
-    return carry, join(lambda one, rest: tf.concat([one[None], rest], 0), first, others)
+
+    def joined(one: Any, rest: Any) -> Any:
+        # what nothing was written to has lost its shape where TensorFlow runs eagerly
+        shape = tf.concat([[count - 1], tf.shape(one)], 0)
+        return tf.concat([one[None], tf.reshape(rest, shape)], 0)
+
+    return carry, keras.tree.map_structure(joined, first, others)
 
 
 def _repeat_by_tensorflow(body: Body, carry: Any, count: Any, like: Any) -> tuple[Any, Any]:

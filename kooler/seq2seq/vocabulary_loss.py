@@ -60,47 +60,57 @@ def vocabulary_losses(
 
 def cross_entropy_of_product(x: Tensor, table: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """The sums nll and s, float32 [N], of slots [N, D], a table [V, D] and targets, int32 [N]."""
-    at_once = min(SLOTS, max(1, LOGITS // table.shape[0]))
-    wanted = _cut(places, at_once)
 
     @ops.custom_gradient
-    def entropy(x: Tensor, table: Tensor) -> Any:
-        slots, columns = ops.shape(x)[0], ops.transpose(table)
-        parts = _cut(x, at_once)
+    def sums(x: Tensor, table: Tensor) -> Any:
+        def gradient(*given: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            # Keras names what comes from above on PyTorch, and gives nothing else elsewhere
+            return _slopes(x, table, places, given[0] if upstream is None else upstream)
 
-        def sums(_: Tensor, given: Any) -> tuple[Tensor, Tensor]:
-            part, places = given
-            scores = ops.cast(ops.matmul(part, columns), "float32")
-            total = ops.logsumexp(scores, axis=-1)
-            chosen = ops.take_along_axis(scores, places[:, None], axis=-1)[:, 0]
-            return _, ops.stack([total - chosen, total], axis=-1)
+        return _sums(x, table, places), gradient
 
-        _, found = scan(sums, ops.zeros(()), (parts, wanted))
-
-        def gradient(*above: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            weights = _cut(above[0] if upstream is None else upstream, at_once)
-
-            def turn(for_table: Tensor, given: Any) -> tuple[Tensor, Tensor]:
-                part, places, found, weight = given
-                p = ops.exp(ops.matmul(part, columns) - found[:, 1:])
-                scaled = p * ops.sum(weight, axis=-1, keepdims=True)
-                slope = ops.cast(_less(scaled, places, weight[:, 0]), table.dtype)
-                of_part = ops.matmul(ops.transpose(slope), part)
-                return for_table + ops.cast(of_part, "float32"), ops.matmul(slope, table)
-
-            zeros = ops.zeros(table.shape, "float32")
-            for_table, for_parts = scan(turn, zeros, (parts, wanted, found, weights))
-            for_x = ops.reshape(for_parts, (-1, x.shape[-1]))[:slots]
-            return for_x, ops.cast(for_table, table.dtype)
-
-        return ops.reshape(found, (-1, 2))[:slots], gradient
-
-    both = entropy(x, table)
+    both = sums(x, table)
     return both[:, 0], both[:, 1]
 
 
-def _cut(rows: Tensor, at_once: int) -> Tensor:
-    """Rows [N, …] as [⌈N / at_once⌉, at_once, …], filled up with zeros."""
+def _sums(x: Tensor, table: Tensor, places: Tensor) -> Tensor:
+    """Both sums, float32 [N, 2]."""
+
+    def turn(_: Tensor, given: Any) -> tuple[Tensor, Tensor]:
+        x, places = given
+        logits = _logits(x, table)
+        total = ops.logsumexp(logits, axis=-1)
+        chosen = ops.take_along_axis(logits, places[:, None], axis=-1)[:, 0]
+        return _, ops.stack([total - chosen, total], axis=-1)
+
+    parts = [_cut(rows, table) for rows in (x, places)]
+    return ops.reshape(scan(turn, ops.zeros(()), parts)[1], (-1, 2))[: ops.shape(x)[0]]
+
+
+def _slopes(x: Tensor, table: Tensor, places: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients by slots and by table, for what comes from above for both sums, [N, 2]."""
+
+    def turn(for_table: Tensor, given: Any) -> tuple[Tensor, Tensor]:
+        x, places, above = given
+        p = ops.softmax(_logits(x, table), axis=-1)
+        weighed = p * ops.sum(above, axis=-1, keepdims=True)
+        slope = ops.cast(_less(weighed, places, above[:, 0]), table.dtype)
+        of_part = ops.cast(ops.matmul(ops.transpose(slope), x), "float32")
+        return for_table + of_part, ops.matmul(slope, table)
+
+    parts = [_cut(rows, table) for rows in (x, places, above)]
+    for_table, for_x = scan(turn, ops.zeros(table.shape), parts)
+    for_x = ops.reshape(for_x, (-1, x.shape[-1]))[: ops.shape(x)[0]]
+    return for_x, ops.cast(for_table, table.dtype)
+
+
+def _logits(x: Tensor, table: Tensor) -> Tensor:
+    return ops.cast(ops.matmul(x, ops.transpose(table)), "float32")
+
+
+def _cut(rows: Tensor, table: Tensor) -> Tensor:
+    """Rows [N, …] as [⌈N / n⌉, n, …], n slots at a time, filled up with zeros."""
+    at_once = min(SLOTS, max(1, LOGITS // table.shape[0]))
     missing = -ops.shape(rows)[0] % at_once
     others = tuple(rows.shape[1:])
     padded = ops.pad(rows, ((0, missing), *((0, 0) for _ in others)))
@@ -116,5 +126,7 @@ def _less(scores: Tensor, places: Tensor, amount: Tensor) -> Tensor:
 
 
 def _less_by_scatter(scores: Tensor, places: Tensor, amount: Tensor) -> Tensor:
-    """PyTorch, which compiles nothing, would pass over all scores three times for one of each; so it is done in place."""
+    """In place: PyTorch, which compiles nothing, would pass over all scores three times for one of
+    each row.
+    """
     return scores.scatter_add_(1, places[:, None].long(), -amount[:, None])

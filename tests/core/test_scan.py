@@ -33,6 +33,15 @@ def test_carry_goes_on_and_outputs_are_stacked() -> None:
     check(*scan(body, start, {"x": ops.convert_to_tensor(PARTS)}))
 
 
+def test_one_part_is_a_turn_as_well() -> None:
+    start = (ops.zeros(3), ops.zeros((), "int32"))
+    carry, outputs = scan(body, start, {"x": ops.convert_to_tensor(PARTS[:1])})
+
+    assert int(carry[1]) == 1
+    assert ops.convert_to_numpy(outputs["mean"]).tolist() == [1.0]
+    assert ops.convert_to_numpy(outputs["before"]).tolist() == [[0, 0, 0]]
+
+
 @pytest.mark.skipif(BACKEND == "torch", reason="runs eagerly on PyTorch")
 def test_inside_of_a_compiled_function() -> None:
     def run(parts: Any) -> Any:
