@@ -214,7 +214,7 @@ class Settings:
     )
     precision: str = _setting(
         "float32",
-        "Numbers of the computation; mixed_bfloat16 is faster on GPUs, and with PyTorch on CPUs that "
+        "Numbers of the computation; mixed_bfloat16 is for GPUs, and with PyTorch for CPUs that "
         "multiply such numbers (AMX).",
         _one_of("float32", "mixed_bfloat16"),
     )

@@ -109,12 +109,19 @@ def _logits(x: Tensor, table: Tensor) -> Tensor:
 
 
 def _cut(rows: Tensor, table: Tensor) -> Tensor:
-    """Rows [N, …] as [⌈N / n⌉, n, …], n slots at a time, filled up with zeros."""
+    """Rows [N, …] as [parts, n, …], equally long and few enough at a time, filled up with zeros."""
+    count = ops.shape(rows)[0]
     at_once = min(SLOTS, max(1, LOGITS // table.shape[0]))
-    missing = -ops.shape(rows)[0] % at_once
+    if isinstance(count, int) and count:  # TensorFlow may not know it yet
+        at_once = _quotient(count, _quotient(count, at_once))
     others = tuple(rows.shape[1:])
-    padded = ops.pad(rows, ((0, missing), *((0, 0) for _ in others)))
+    padded = ops.pad(rows, ((0, -count % at_once), *((0, 0) for _ in others)))
     return ops.reshape(padded, (-1, at_once, *others))
+
+
+def _quotient(one: int, other: int) -> int:
+    """Rounded up."""
+    return -(-one // other)
 
 
 def _less(scores: Tensor, places: Tensor, amount: Tensor) -> Tensor:

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -69,10 +70,12 @@ def test_losses_and_gradients_are_those_of_the_equation(slots, monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
 
 
-def test_large_vocabularies_are_cut_into_few_slots(monkeypatch):
-    seen = []
-    monkeypatch.setattr(vocabulary_loss, "LOGITS", 105)  # three slots of 35 that can be written
-    cut = vocabulary_loss._cut
+@pytest.mark.parametrize(
+    ("logits", "shape"), [(2**21, (1, 14)), (14 * 35, (1, 14)), (13 * 35, (2, 7)), (105, (5, 3))]
+)
+def test_parts_are_equally_long_and_have_few_logits(logits, shape, monkeypatch):
+    monkeypatch.setattr(vocabulary_loss, "LOGITS", logits)  # 35 tokens can be written
+    seen, cut = [], vocabulary_loss._cut
 
     def watched(rows, table):
         parts = cut(rows, table)
@@ -82,7 +85,22 @@ def test_large_vocabularies_are_cut_into_few_slots(monkeypatch):
     monkeypatch.setattr(vocabulary_loss, "_cut", watched)
     by_product(*given())
 
-    assert set(seen) == {(5, 3)}
+    assert set(seen) == {shape}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="known elsewhere")
+def test_the_number_of_slots_need_not_be_known(in_parts):
+    import tensorflow as tf
+
+    x, table, targets, _ = given()
+    signature = [tf.TensorSpec((None, None, 6)), tf.TensorSpec((None, None), "int32")]
+
+    @tf.function(input_signature=signature)
+    def losses(x, targets):
+        return vocabulary_losses(x, ops.convert_to_tensor(table, "float32"), targets, SMOOTHING)
+
+    found = losses(x.astype("float32"), targets)
+    np.testing.assert_allclose(found[1], by_hand(*given())[1], rtol=1e-5, atol=2e-5)
 
 
 def test_half_precision_sums_in_float32(in_parts):
