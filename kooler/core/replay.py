@@ -17,7 +17,7 @@ In a recording
 - every other tensor is a constant, and what depends on constants alone is computed once.
 
 A function that asks for the value of a tensor (`if`, `int`) cannot be recorded: it stays as it is,
-with a warning.
+with a warning that tells what PyTorch said.
 """
 
 import contextvars
@@ -105,7 +105,8 @@ def _recorded(function: Function, tensors: Sequence[Tensor]) -> Function:
         module = make_fx(function)(*apart)
     except RuntimeError as problem:
         warnings.warn(
-            f"{function} stays as it is, and slow: it asks for the value of a tensor ({problem})",
+            f"{function} cannot be recorded and stays as it is, and slow; most often since it asks "
+            f"for the value of a tensor: {problem}",
             stacklevel=2,
         )
         return function

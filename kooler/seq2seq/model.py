@@ -474,6 +474,10 @@ class Seq2Seq(keras.Model):
         drawn = keras.random.randint((batch, 1), 0, len(indices), seed=self.order_seed)
         return ops.take(ops.convert_to_tensor(indices), drawn)
 
+    def nll(self, hidden: Hidden, memory: Memory, targets: Tensor) -> Tensor:
+        """The negative log-likelihood of each slot's target, float32 [B, R, L]."""
+        return self._slot_losses(hidden, memory, targets, False)[0]
+
     def _slot_losses(
         self, hidden: Hidden, memory: Memory, targets: Tensor, twice: bool
     ) -> tuple[Tensor, Tensor]:

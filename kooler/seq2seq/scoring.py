@@ -20,7 +20,7 @@ from kooler.seq2seq.order import ORDERS, check_order, layout
 from kooler.seq2seq.reading import Sources, memory_of, read
 from kooler.seq2seq.shapes import cached, id_lists, in_its_precision, rounded, source_batches
 
-TOGETHER = 16  # sources scored at once: the logits of all candidates in all orders are large
+TOGETHER = 16  # sources scored at once: all candidates in all orders are many streams
 
 
 def score(
@@ -102,11 +102,8 @@ def _score_function(model: Seq2Seq, orders: tuple[str, ...]) -> Callable[..., An
         copies = ops.reshape(ops.tile(target[:, None], (1, len(orders), 1, 1)), (batch, -1, length))
         order = ops.convert_to_tensor(np.repeat(indices, most)[None])
         streams = layout(copies, order)
-        logits, _ = model.decode(streams, memory)
-        logits = ops.cast(logits, "float32")
-        chosen = ops.take_along_axis(logits, streams.targets[..., None], axis=-1)[..., 0]
-        log_probs = chosen - ops.logsumexp(logits, axis=-1)
-        total = ops.sum(ops.where(streams.weight > 0, log_probs, 0.0), axis=-1)
+        nll = model.nll(model.hidden(streams, memory), memory, streams.targets)
+        total = -ops.sum(ops.where(streams.weight > 0, nll, 0.0), axis=-1)
         return [ops.reshape(total, (batch, len(orders), most))]
 
     return compiled(in_its_precision(model, replayed(function)), model.variables)
