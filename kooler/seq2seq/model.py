@@ -452,6 +452,13 @@ class Seq2Seq(keras.Model):
         """Whether "best" is written in two directions at once, instead of one after the other."""
         return False
 
+    def quantize(self, *arguments: Any, **named: Any) -> None:
+        """Raises ValueError: steps read kernels as they are, and would misread eight bits."""
+        raise ValueError(
+            f"`quantize` is not for {type(self).__name__}, whose searches compute with the weights "
+            "as they are. `export_ctranslate2` writes a model that runs in int8."
+        )
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal model."""
         return {**super().get_config(), **self._config, "name": self.name}

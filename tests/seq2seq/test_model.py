@@ -307,6 +307,14 @@ def test_a_setting_that_makes_no_model_is_refused(arguments, message):
 
 
 @pytest.mark.compiles
+def test_quantisation_is_refused_and_leaves_the_model_as_it_was():
+    model = small_model(layers=1)
+    with pytest.raises(ValueError, match=r"`quantize` is not for Seq2Seq.*export_ctranslate2"):
+        model.quantize("int8")
+
+    assert {str(variable.dtype) for variable in model.weights} == {"float32"}
+
+
 def test_half_precision_trains_writes_and_scores():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
