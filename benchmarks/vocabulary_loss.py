@@ -43,9 +43,10 @@ def in_parts(x: Any, table: Any, targets: Any) -> Any:
     """The same, as kooler trains."""
     from keras import ops
 
-    from kooler.seq2seq.vocabulary_loss import vocabulary_losses
+    from kooler.seq2seq.vocabulary_loss import smoothed, vocabulary_sums
 
-    return ops.mean(vocabulary_losses(x, table, targets, SMOOTHING)[1])
+    sums = vocabulary_sums(x, table, targets)
+    return ops.mean(smoothed(sums.nll, sums.mean, SMOOTHING))
 
 
 WAYS: dict[str, Callable[..., Any]] = {"plain": plain, "in parts": in_parts}

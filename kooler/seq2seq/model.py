@@ -40,7 +40,7 @@ from kooler.seq2seq.transformer import (
     layer_norm,
     sinusoids,
 )
-from kooler.seq2seq.vocabulary_loss import vocabulary_losses
+from kooler.seq2seq.vocabulary_loss import Sums, smoothed, vocabulary_sums
 
 
 class Memory(NamedTuple):
@@ -489,12 +489,21 @@ class Seq2Seq(keras.Model):
         self, hidden: Hidden, memory: Memory, targets: Tensor, twice: bool
     ) -> tuple[Tensor, Tensor]:
         """The losses of each slot; of a batch that was put `twice` through, with R-Drop's."""
-        if self.writes_by_product and not twice:
-            table = ops.cast(self.embeddings, hidden.x.dtype)
-            return vocabulary_losses(hidden.x, table, targets, self.label_smoothing)
+        if not (self.copy_prior or twice):
+            sums = self._sums(hidden, memory, targets)
+            return sums.nll, smoothed(sums.nll, sums.mean, self.label_smoothing)
         logits, _ = self._scored(hidden, memory)
         nll, loss = self._token_losses(logits, targets)
         return nll, loss + self.r_drop / 2 * difference(logits) if twice else loss
+
+    def _sums(self, hidden: Hidden, memory: Memory, targets: Tensor) -> Sums:
+        """What the losses of each slot are made of, without all logits."""
+        table = ops.cast(self.embeddings, hidden.x.dtype)
+        sums = vocabulary_sums(hidden.x, table, targets)
+        if not self.pointer:
+            return sums
+        looks = hidden.attention[-1]
+        return self.pointer.sums(sums, hidden.x, looks, memory.copyable, targets, table)
 
     def _token_losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood and label-smoothed loss of each slot, float32."""

@@ -5,7 +5,8 @@ For a slot x [D], the embeddings E [V, D] of all that can be written, and the ta
     ℓ     =  E x                                the logits
     s     =  log Σ_v exp ℓ_v
     nll   =  s − ℓ_z                            in nats
-    loss  =  (1 − ε) nll  +  ε (s − Ē x)        label smoothing, Ē the mean of the rows of E
+    mean  =  Ē x − s                            of all log-probabilities, Ē the mean row of E
+    loss  =  (1 − ε) nll  −  ε mean             with label smoothing ε
 
 Only nll and s need the logits.  A batch of 8,000 slots and 10,000 words has 320 MB of them and a
 gradient as large, and a training on a CPU is as long as its passes over them.  So they are made for
@@ -18,7 +19,7 @@ Sums are in float32, also in half precision.  Cutting the product is common, see
 Kernel", 2024, https://arxiv.org/abs/2410.10989.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -31,10 +32,21 @@ LOGITS = 2**21  # made at a time: 8 MB
 SLOTS = 1024  # at most so many, for small vocabularies
 
 
-def vocabulary_losses(
-    x: Tensor, table: Tensor, targets: Tensor, smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """The losses of every slot.
+class Sums(NamedTuple):
+    """Of every slot, float32 [...]."""
+
+    nll: Tensor
+    total: Tensor  # s
+    mean: Tensor
+
+
+def smoothed(nll: Tensor, mean: Tensor, smoothing: float) -> Tensor:
+    """The loss; `smoothing` is ε."""
+    return (1 - smoothing) * nll - smoothing * mean
+
+
+def vocabulary_sums(x: Tensor, table: Tensor, targets: Tensor) -> Sums:
+    """What the losses are made of.
 
     Args:
         x: The stream [..., D].
@@ -42,20 +54,15 @@ def vocabulary_losses(
             can be written.
         targets: int32 [...], what is to be written.  For a reserved id, which cannot be, losses
             are finite but mean nothing.
-        smoothing: ε.
-
-    Returns:
-        The negative log-likelihood and the smoothed loss, float32 [...].
     """
     shape = ops.shape(targets)
     written = ops.concatenate([table[EOS : EOS + 1], table[RESERVED:]], axis=0)
     places = ops.maximum(ops.reshape(targets, (-1,)) - (RESERVED - 1), 0)  # 0 is EOS
     flat = ops.reshape(x, (-1, x.shape[-1]))
     middle = ops.mean(ops.cast(written, "float32"), axis=0)
-    mean = ops.matmul(ops.cast(flat, "float32"), middle[:, None])[:, 0]
+    centre = ops.matmul(ops.cast(flat, "float32"), middle[:, None])[:, 0]
     nll, total = cross_entropy_of_product(flat, written, places)
-    loss = (1 - smoothing) * nll + smoothing * (total - mean)
-    return ops.reshape(nll, shape), ops.reshape(loss, shape)
+    return Sums(*(ops.reshape(part, shape) for part in (nll, total, centre - total)))
 
 
 def cross_entropy_of_product(x: Tensor, table: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

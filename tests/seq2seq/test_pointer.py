@@ -10,6 +10,7 @@ from kooler.seq2seq.order import ORDERS, layout
 from kooler.seq2seq.pointer import LEAST, Pointer, by_token
 from kooler.seq2seq.reserved_ids import EOS, PAD, RESERVED
 from kooler.seq2seq.settings import Settings
+from kooler.seq2seq.vocabulary_loss import vocabulary_sums
 from tests.seq2seq.small_model import small_model, small_pair
 
 SOURCE = np.array([[7, 8, 7, 9, 11], [10, 6, 0, 0, 0]], "int32")
@@ -153,3 +154,52 @@ def test_what_does_not_go_together(given, message):
 def test_a_pointer_needs_one_vocabulary():
     with pytest.raises(ValueError, match="`pointer` needs one vocabulary for source and target"):
         small_model(12, pointer=True, target_vocabulary_size=9)
+
+
+def test_the_losses_are_those_of_the_mixture():
+    """Without all scores; tokens of the source twice, reserved ids in it, targets in and out."""
+    random = np.random.default_rng(0)
+    table, x = random.standard_normal((12, 4)), random.standard_normal((2, 2, 3, 4))
+    attention = random.dirichlet(np.ones(5), (2, 3, 6))
+    targets = np.array([[[7, 7, EOS], [9, 6, 8]], [[10, 6, EOS], [11, 7, PAD]]], "int32")
+    pointer = drawn()[0]
+    written = [EOS, *range(RESERVED, 12)]
+    scores = np.full((2, 2, 3, 12), -1e9)
+    scores[..., written] = x @ table[written].T
+    log_p = expected(pointer, scores, x, attention)
+    chosen = np.take_along_axis(log_p, targets[..., None], -1)[..., 0]
+
+    tensors = [ops.convert_to_tensor(part.astype("float32")) for part in (x, attention, table)]
+    ids = [ops.convert_to_tensor(part) for part in (SOURCE, targets)]
+    plain = vocabulary_sums(tensors[0], tensors[2], ids[1])
+    sums = pointer.sums(plain, *tensors[:2], *ids, tensors[2])
+
+    nll, mean = (ops.convert_to_numpy(part) for part in (sums.nll, sums.mean))
+    counts = targets != PAD
+    np.testing.assert_allclose(nll[counts], -chosen[counts], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mean, log_p[..., written].mean(-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_an_update_is_that_of_the_log_probabilities(neighbours):
+    """The losses without all scores, and their gradients, beside those of `decode`."""
+    made = [
+        small_model(12, pointer=True, neighbours=neighbours, layers=1, label_smoothing=0.2)
+        for _ in range(2)
+    ]
+    before = [ops.convert_to_numpy(weight) for weight in made[0].trainable_variables]
+
+    def in_full(hidden, memory, targets, twice):
+        return made[1]._token_losses(made[1]._scored(hidden, memory)[0], targets)
+
+    made[1]._slot_losses = in_full
+    losses = []
+    for model in made:
+        model.compile(keras.optimizers.SGD(0.5))
+        losses.append(model.train_on_batch({"source": SOURCE, "target": TARGET})[0])
+
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for old, *pair in zip(before, *(model.trainable_variables for model in made), strict=True):
+        one, other = (ops.convert_to_numpy(weight) for weight in pair)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=pair[0].path)
+        assert np.abs(other - old).max() > 1e-6, pair[0].path

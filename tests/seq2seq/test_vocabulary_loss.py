@@ -6,7 +6,7 @@ from keras import ops
 from kooler.core.differentiate import differentiate
 from kooler.seq2seq import vocabulary_loss
 from kooler.seq2seq.reserved_ids import EOS, L2R, PAD, RESERVED
-from kooler.seq2seq.vocabulary_loss import cross_entropy_of_product, vocabulary_losses
+from kooler.seq2seq.vocabulary_loss import cross_entropy_of_product, smoothed, vocabulary_sums
 
 WRITTEN = [EOS, *range(RESERVED, 40)]
 SMOOTHING = 0.1
@@ -30,6 +30,12 @@ def given():
     return x, table, targets, counts
 
 
+def vocabulary_losses(x, table, targets):
+    """The nll and the smoothed loss."""
+    sums = vocabulary_sums(x, table, targets)
+    return sums.nll, smoothed(sums.nll, sums.mean, SMOOTHING)
+
+
 def by_hand(x, table, targets, counts):
     """The losses, and the gradients of their weighted sum, in float64."""
     logits = x @ table[WRITTEN].T
@@ -49,7 +55,7 @@ def by_hand(x, table, targets, counts):
 
 def by_product(x, table, targets, counts, dtype="float32"):
     def weighed(tensors):
-        nll, loss = vocabulary_losses(*tensors, ops.convert_to_tensor(targets), SMOOTHING)
+        nll, loss = vocabulary_losses(*tensors, ops.convert_to_tensor(targets))
         one, other = (ops.convert_to_tensor(part.astype("float32")) for part in counts)
         return ops.sum(one * nll) + ops.sum(other * loss), (nll, loss)
 
@@ -97,7 +103,7 @@ def test_the_number_of_slots_need_not_be_known(in_parts):
 
     @tf.function(input_signature=signature)
     def losses(x, targets):
-        return vocabulary_losses(x, ops.convert_to_tensor(table, "float32"), targets, SMOOTHING)
+        return vocabulary_losses(x, ops.convert_to_tensor(table, "float32"), targets)
 
     found = losses(x.astype("float32"), targets)
     np.testing.assert_allclose(found[1], by_hand(*given())[1], rtol=1e-5, atol=2e-5)
