@@ -2,6 +2,9 @@ r"""What does each part of bidirectional decoding bring?  One training after the
 
     python -m benchmarks.ablation --data FOLDER --rows A0,A4,A6b --seeds 0,1,2,3,4 --full   (a GPU)
     python -m benchmarks.ablation --data FOLDER --rows A0,A6b --seeds 0 --updates 500       (a CPU)
+    KERAS_BACKEND=torch python -m benchmarks.ablation --data FOLDER --rows A0,A6b --full \
+        --stop 3000 --average 4 --precision mixed_bfloat16             (a CPU with AMX, 90 minutes
+        each: the published recipe, ended early)
     python -m benchmarks.ablation --data FOLDER --set arxiv_cs20k --tests test \
         --rows A0,A1,A5,A6l,A6b --updates 2000                           (titles, by `titles.py`)
     python -m benchmarks.ablation --out runs/ablation --table                       (only the table)
@@ -49,7 +52,9 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--out", default="runs/ablation", help="runs, results, hypotheses")
     parser.add_argument("--full", action="store_true", help="the published recipe")
-    parser.add_argument("--updates", type=int, help="instead of those of the recipe")
+    parser.add_argument("--updates", type=int, help="a schedule of so many, with less warm-up")
+    parser.add_argument("--stop", type=int, help="the recipe's schedule, ended at this update")
+    parser.add_argument("--average", type=int, help="so many checkpoints at the end")
     parser.add_argument("--precision", default="float32", help="or mixed_bfloat16")
     parser.add_argument("--decode-every", type=int, default=5, help="epochs, for A7 and A8")
     parser.add_argument("--limit", type=int, help="so many pairs of each test set only")
@@ -88,7 +93,8 @@ def trained(name: str, seed: int, folder: Path, out: Path, given: argparse.Names
         changes["teacher"] = str(out / f"{changes['teacher']}-{seed}")
     base = recipe(given.set, given.full)
     updates = given.updates or base["updates"]
-    base |= {"updates": updates, "warmup": min(base["warmup"], updates // 4)}
+    base |= {"updates": given.stop or updates, "warmup": min(base["warmup"], updates // 4)}
+    base |= {"average": given.average} if given.average else {}
     every = max(min(250, updates), 1)
     base |= {"evaluate_every": every, "checkpoint_every": every, "patience": 0}
     base |= {"order_sampling": "one", "decode_every": given.decode_every, "seed": seed}
