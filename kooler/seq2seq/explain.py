@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from kooler.core.atomic import write_text
-from kooler.seq2seq.generation import Hypothesis, judged
+from kooler.seq2seq.generation import Hypothesis, judged, ranked
 from kooler.seq2seq.inside import attention_of, between_of, growth_of
 from kooler.seq2seq.model import Seq2Seq
 from kooler.seq2seq.reading import Sources, read
@@ -29,7 +29,7 @@ from kooler.seq2seq.report_page import Section, places
 from kooler.seq2seq.report_parts import order_name, pill, source_text
 from kooler.seq2seq.report_text import escape, percent
 from kooler.seq2seq.report_words import language_of, say, speaking
-from kooler.seq2seq.rules import Rules
+from kooler.seq2seq.rules import Rules, check_ranking
 from kooler.seq2seq.tokenizer import Tokenizer
 from kooler.seq2seq.watching import Halves, Moment, watch, watch_both
 from kooler.seq2seq.writer import Writer
@@ -37,7 +37,14 @@ from kooler.seq2seq.writer import Writer
 Search = Sequence[Moment]
 
 
-def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | None = None) -> str:
+def explain(
+    writer: Writer,
+    text: str,
+    *,
+    beam_size: int = 5,
+    max_length: int | None = None,
+    rank_by: str = "score",
+) -> str:
     """Explains how the title of a text is written.
 
     Args:
@@ -45,13 +52,15 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
         text: The text.
         beam_size: Hypotheses kept at each step.
         max_length: Longest title in tokens; None is what the model was trained for.
+        rank_by: Which candidate is the title, as `generate` takes it.
 
     Returns:
         A complete HTML page.
 
     Raises:
-        ValueError: For a text without a token.
+        ValueError: For a text without a token, or an unknown ranking.
     """
+    check_ranking(rank_by)
     text = text.strip()
     ids = writer.encode(text)
     if not ids:
@@ -59,7 +68,7 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
     rules = Rules(beam_size, max_length or writer.model.max_length)
     sources = read(writer.model, np.array([ids], "int32"))
     searches = _searches(writer.model, sources, rules)
-    best = _best(writer, sources, searches, rules)
+    best = ranked(_candidates(writer, sources, searches, rules), rank_by)[0]
     title = writer.decode(best.ids, text)
     language = language_of([text, title])
     with speaking(language):
@@ -67,7 +76,7 @@ def explain(writer: Writer, text: str, *, beam_size: int = 5, max_length: int | 
         head = _title(title, language)
         if not sections[0][2]:  # the growing title shows its text itself
             head += source_text(text, escape(language))
-        summary = _summary(writer, searches, best)
+        summary = _summary(writer, searches, best, rank_by)
         return filled_page(places(_heading(), summary, head, language, sections))
 
 
@@ -84,18 +93,18 @@ def _searches(model: Seq2Seq, sources: Sources, rules: Rules) -> dict[str, list[
     return {order: list(watch(model, sources, order, rules)) for order in model.orders}
 
 
-def _best(
+def _candidates(
     writer: Writer, sources: Sources, searches: dict[str, list[Moment]], rules: Rules
-) -> Hypothesis:
-    """The title that "best" writes: of all candidates the one that all orders find likeliest.
+) -> list[Hypothesis]:
+    """What "best" chooses from: the candidates of all orders, those first that all find likeliest.
 
-    Two streams have seen each other; there the better score decides.
+    Two streams have seen each other; there each title has the score of its own direction.
     """
     if writer.model.writes_together:
         found = [one for search in searches.values() for one in search[-1].finished]
-        return max(found, key=lambda one: one.score)
+        return sorted(found, key=lambda one: -one.score)
     proposals = [[search[-1].finished] for search in searches.values()]
-    return judged(writer.model, sources, proposals, rules)[0][0]
+    return judged(writer.model, sources, proposals, rules)[0]
 
 
 def _heading() -> str:
@@ -107,19 +116,25 @@ def _title(title: str, language: str) -> str:
     return f'<p class="result"><strong lang="{escape(language)}" dir="auto">{shown}</strong></p>'
 
 
-def _summary(writer: Writer, searches: dict[str, list[Moment]], best: Hypothesis) -> str:
+def _summary(
+    writer: Writer, searches: dict[str, list[Moment]], best: Hypothesis, rank_by: str
+) -> str:
     if writer.model.writes_together:
-        return say(
+        summary = say(
             "Written {order}, while the other direction was seen: probability {share}.",
             order=say(order_name(best.order)),
             share=percent(exp(best.log_prob)),
         )
-    return say(
-        "Written {order}, and judged by {count} orders together: probability {share}.",
-        order=say(order_name(best.order)),
-        count=len(searches),
-        share=percent(exp(best.log_prob)),
-    )
+    else:
+        summary = say(
+            "Written {order}, and judged by {count} orders together: probability {share}.",
+            order=say(order_name(best.order)),
+            count=len(searches),
+            share=percent(exp(best.log_prob)),
+        )
+    if rank_by == "score":
+        return summary
+    return f"{summary} {say('Of all candidates it is the one most like the others.')}"
 
 
 def _sections(

@@ -130,6 +130,9 @@ CHINESE = {
     "Written {order}, while the other direction was seen: probability {share}.": (
         "写法：{order}，书写时可见另一方向；概率 {share}。"
     ),
+    "Of all candidates it is the one most like the others.": (
+        "它是所有候选中与其他候选最相似的一个。"
+    ),
     "Every step extends each open title by its most probable tokens and keeps the best; bold "
     "is what becomes the title, faded is what is dropped, ✓ is complete. The number is the "
     "probability of all that is written.": (

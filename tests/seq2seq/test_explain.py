@@ -36,6 +36,26 @@ def test_the_title_is_that_of_generate(writer, page):
 
 
 @pytest.mark.compiles
+def test_the_title_may_be_the_one_that_is_most_like_the_others(writer, page):
+    chosen = {"beam_size": 4, "max_length": 4, "rank_by": "consensus"}
+    ((best,),) = writer.write([TEXT], **chosen)
+    ((likeliest,),) = writer.write([TEXT], beam_size=4, max_length=4)
+    assert best.text != likeliest.text  # else the test shows nothing
+
+    found = explain(writer, TEXT, **chosen)
+
+    shown = re.search(r'<p class="result"><strong[^>]*>(.*?)</strong>', found)[1]
+    assert html.unescape(shown) == (best.text or "empty")
+    assert "most like the others" in found
+    assert "most like the others" not in page
+
+
+def test_an_unknown_ranking_is_refused(writer):
+    with pytest.raises(ValueError, match=r"`rank_by` must be one of score, consensus, received"):
+        explain(writer, TEXT, rank_by="likeness")
+
+
+@pytest.mark.compiles
 def test_every_order_has_its_beam_and_the_page_loads_nothing(page):
     assert re.findall(r'<abbr class="pill (\w+)"', page.split('id="beams"')[1])[:3] == [
         "mid",

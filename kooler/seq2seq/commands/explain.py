@@ -8,7 +8,7 @@ import typer
 
 from kooler.seq2seq.commands.before import check_run, run_or_shipped, start_keras
 from kooler.seq2seq.commands.ending import say, stopped
-from kooler.seq2seq.commands.options import BeamSize, MaxLength, RunOrShipped
+from kooler.seq2seq.commands.options import BeamSize, MaxLength, RankBy, RunOrShipped
 
 
 def explain(
@@ -22,6 +22,7 @@ def explain(
     ),
     beam_size: BeamSize = 5,
     max_length: MaxLength = None,
+    rank_by: RankBy = "score",
 ) -> None:
     """Draws how the title of one text is written, as one HTML page.
 
@@ -31,8 +32,12 @@ def explain(
     from kooler.core.atomic import check_place
 
     run = run_or_shipped(run)
-    options: dict[str, Any] = {"beam_size": beam_size, "max_length": max_length}
-    check_run(run, ["best"], beam_size=beam_size, length_penalty=1.0, max_length=max_length)
+    options: dict[str, Any] = {
+        "beam_size": beam_size,
+        "max_length": max_length,
+        "rank_by": rank_by,
+    }
+    check_run(run, ["best"], length_penalty=1.0, **options)
     check_place(output)
     text = _first_line(sys.stdin) if text is None else text
     start_keras()
